@@ -1,0 +1,13 @@
+// The port of the decision log: where lines go. Sinks, guarantees and proofs are built behind it.
+
+export interface DecisionLog {
+  /** False while lines cannot be kept; then nothing may be answered. */
+  readonly available: boolean
+  /** The number of the next record; each call counts one up. */
+  nextSeq(): number
+  /** Takes one line with its line break. Does not block and does not throw. */
+  append(line: string): void
+  /** Resolves when all that was appended is on disk. */
+  flush(): Promise<void>
+  close(): Promise<void>
+}

@@ -1,0 +1,69 @@
+// One line of JSON for one answered question. The line is put together from the text of the question and of the
+// policy's result, so numbers keep their digits; it never holds a line break or a control character.
+import { createHash } from 'node:crypto'
+import type { RecordedDecision } from '../decision/decision.ts'
+import type { DecisionRequest, JsonText } from '../decision/request.ts'
+import { toSingleLine } from '../decision/strict-json.ts'
+import { maskJson } from './mask.ts'
+
+export interface RecordOptions {
+  /** Names this service among others that write to one place. */
+  readonly shard: string
+  /** JSON pointers (RFC 6901) into the record whose values are replaced by null. */
+  readonly mask: readonly string[]
+  /** An input with more bytes than this is recorded by its hash. */
+  readonly maxInputBytes: number
+  /** Constant facts about this service. */
+  readonly labels: Readonly<Record<string, string>>
+}
+
+export type RecordWriter = (request: DecisionRequest, decision: RecordedDecision, seq: number, durationUs: number) => string
+
+/** @returns a function that gives the line, with its line break */
+export function createRecordWriter(options: RecordOptions): RecordWriter {
+  const shard = JSON.stringify(options.shard)
+  const labels = JSON.stringify(options.labels)
+  const masked = expandMask(options.mask)
+  return (request, decision, seq, durationUs) => {
+    const { policy, error, trusted } = decision
+    const input = recordedInput(request.input, options.maxInputBytes)
+    let line = `{"id":"${decision.id}","seq":${seq},"shard":${shard},"time":"${new Date(request.timeMs).toISOString()}","door":"${request.door}"`
+    line += `,"correlation_id":${JSON.stringify(request.correlationId)}`
+    if (request.trace !== undefined) line += `,"trace_id":"${request.trace.traceId}","span_id":"${request.trace.spanId}"`
+    line += `,"caller":${JSON.stringify(request.caller)}`
+    line += member('subject', request.subject) + member('action', request.action) + member('resource', request.resource)
+    line += member('input', input.text) + member('trusted', trusted)
+    if (policy !== undefined) line += `,"policy":${JSON.stringify(policy)}`
+    line += `,"decision":${decision.outcome === 'allow'},"outcome":"${decision.outcome}"`
+    if (error !== undefined) line += `,"error":{"code":"${error.code}","message":${JSON.stringify(error.message)}}`
+    line += member('reasons', decision.reasons) + member('obligations', decision.obligations)
+    line += `,"cached":${decision.cached},"steps":${decision.steps},"duration_us":${durationUs},"labels":${labels}`
+    const mask = masked.length > 0
+    line += `,"masked":${mask ? JSON.stringify(options.mask) : '[]'},"replayable":${input.truncated ? '"truncated"' : mask ? '"masked"' : 'true'}}`
+    if (mask) line = maskJson(line, masked)
+    return `${toSingleLine(line)}\n`
+  }
+}
+
+function member(key: string, text: JsonText | undefined): string {
+  return text === undefined ? '' : `,"${key}":${text}`
+}
+
+function recordedInput(input: JsonText | undefined, maxBytes: number): { text: JsonText | undefined; truncated: boolean } {
+  if (input === undefined || input.length * 3 <= maxBytes) return { text: input, truncated: false }
+  const bytes = Buffer.byteLength(input)
+  if (bytes <= maxBytes) return { text: input, truncated: false }
+  const sha256 = createHash('sha256').update(input).digest('hex')
+  return { text: `{"truncated":true,"bytes":${bytes},"sha256":"${sha256}"}`, truncated: true }
+}
+
+/** Subject, action and resource stand in a record twice, so a pointer to one place covers the other. */
+function expandMask(mask: readonly string[]): string[] {
+  const all = new Set<string>()
+  for (const pointer of mask) {
+    all.add(pointer)
+    const twin = /^\/(?:input\/)?((?:subject|action|resource)(?:\/.*)?)$/.exec(pointer)?.[1]
+    if (twin !== undefined) all.add(`/${twin}`).add(`/input/${twin}`)
+  }
+  return [...all]
+}

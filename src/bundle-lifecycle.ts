@@ -1,0 +1,105 @@
+// How a bundle comes to answer: read or compiled, loaded beside the active one, counted, swapped in.
+// One activation at a time; a candidate that fails leaves everything as it was.
+import { readFile, stat } from 'node:fs/promises'
+import { buildBundle } from './bundles/build-bundle.ts'
+import type { Bundle } from './bundles/bundle.ts'
+import { readFolder } from './bundles/folder.ts'
+import { readBundle } from './bundles/read-bundle.ts'
+import type { Config } from './config.ts'
+import { PdpError, toPdpError } from './errors.ts'
+import type { ActiveBundle, ActiveBundles } from './policy/active-bundles.ts'
+import { loadBundle } from './policy/load-bundle.ts'
+import { createReactorHost, type ReactorHost } from './rego/reactor-host.ts'
+import type { Toolchain } from './rego/toolchain.ts'
+import type { StateFolder } from './state/state-folder.ts'
+import { version } from './version.ts'
+
+export type BundleSource = Config['bundles'][number]
+
+export class BundleLifecycle {
+  readonly #config: Config
+  readonly #toolchain: Toolchain
+  readonly #state: StateFolder
+  readonly #bundles: ActiveBundles
+  readonly #lastErrors = new Map<string, PdpError>()
+  #host: Promise<ReactorHost> | undefined
+  #queue: Promise<unknown> = Promise.resolve()
+
+  constructor(config: Config, toolchain: Toolchain, state: StateFolder, bundles: ActiveBundles) {
+    this.#config = config
+    this.#toolchain = toolchain
+    this.#state = state
+    this.#bundles = bundles
+  }
+
+  /** Why the newest candidate of a bundle was not activated; undefined when it was. */
+  lastError(name: string): PdpError | undefined {
+    return this.#lastErrors.get(name)
+  }
+
+  /**
+   * Reads or compiles a source and activates it. The same archive as the active one changes nothing.
+   * @throws PdpError of whatever failed; the active bundle goes on answering
+   */
+  activateSource(source: BundleSource): Promise<ActiveBundle> {
+    return this.#inTurn(source.name, async () => this.#activate(source.name, await this.#read(source), source.defaultEntrypoint))
+  }
+
+  /** Activates what the state folder kept of a bundle from an earlier run. */
+  activateStored(name: string, digest: string): Promise<ActiveBundle> {
+    return this.#inTurn(name, async () => this.#activate(name, await readBundle(this.#state.readArchive(digest)), undefined))
+  }
+
+  async #inTurn(name: string, task: () => Promise<ActiveBundle>): Promise<ActiveBundle> {
+    const turn = this.#queue.then(task, task)
+    this.#queue = turn.catch(() => {})
+    try {
+      const active = await turn
+      this.#lastErrors.delete(name)
+      return active
+    } catch (thrown) {
+      this.#lastErrors.set(name, toPdpError(thrown))
+      throw thrown
+    }
+  }
+
+  async #read(source: BundleSource): Promise<Bundle> {
+    const info = await stat(source.path).catch((cause: Error) => {
+      throw new PdpError('ERR_FILE', `the bundle \`${source.path}\` cannot be read: ${cause.message}`, { cause })
+    })
+    if (!info.isDirectory()) return readBundle(await readFile(source.path))
+    const folder = await readFolder(source.path, this.#toolchain)
+    return readBundle(await buildBundle(folder, this.#toolchain))
+  }
+
+  async #activate(name: string, bundle: Bundle, defaultEntrypoint: string | undefined): Promise<ActiveBundle> {
+    const current = this.#bundles.get(name)
+    if (current?.digest === bundle.digest) return current
+    const { manifest } = bundle
+    const inputReads = Object.fromEntries(Object.entries(manifest.metadata.verdict?.reads ?? {}).map(([path, { input }]) => [path, input]))
+    const stamp = await loadBundle(
+      {
+        name,
+        revision: manifest.revision,
+        digest: bundle.digest,
+        wasm: bundle.wasm,
+        data: bundle.data,
+        modules: bundle.modules,
+        defaultEntrypoint: defaultEntrypoint ?? manifest.metadata.default_entrypoint,
+        inputReads,
+      },
+      await this.#builtinHost(),
+      this.#config.evaluation,
+      this.#config.evaluation.trustedKey,
+    )
+    const active = stamp(this.#state.recordActivation(name, bundle.digest, bundle.archive), Date.now())
+    this.#bundles.activate(active)
+    return active
+  }
+
+  #builtinHost(): Promise<ReactorHost> {
+    const runtime = { version, config: { labels: this.#config.labels }, env: {} }
+    this.#host ??= createReactorHost(this.#toolchain, JSON.stringify(runtime))
+    return this.#host
+  }
+}

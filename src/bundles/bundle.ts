@@ -1,0 +1,54 @@
+// An OPA bundle in memory: what an archive holds, checked and put in order. Not yet a running policy.
+// @see https://www.openpolicyagent.org/docs/management-bundles#bundle-file-format
+import { z } from 'zod'
+import { PdpError } from '../errors.ts'
+
+/** What an entrypoint reads, see src/rego/toolchain.ts. Kept in the manifest's metadata under `verdict`. */
+const readsSchema = z.object({
+  input: z.array(z.array(z.string())),
+  data: z.array(z.array(z.string())),
+  builtins: z.array(z.string()),
+  nondeterministic: z.array(z.string()),
+})
+
+const manifestSchema = z.looseObject({
+  revision: z.string().default(''),
+  roots: z.array(z.string()).optional(),
+  rego_version: z.union([z.literal(0), z.literal(1)]).optional(),
+  wasm: z.array(z.looseObject({ entrypoint: z.string(), module: z.string().optional() })).default([]),
+  metadata: z
+    .looseObject({
+      default_entrypoint: z.string().optional(),
+      verdict: z.looseObject({ reads: z.record(z.string(), readsSchema).default({}) }).optional(),
+    })
+    .default({}),
+})
+
+export type BundleManifest = z.infer<typeof manifestSchema>
+export type EntrypointReads = z.infer<typeof readsSchema>
+
+export interface Bundle {
+  /** SHA-256 of the archive: `sha256:` and 64 hexadecimal digits. */
+  readonly digest: string
+  readonly manifest: BundleManifest
+  readonly wasm: Uint8Array
+  /** JSON text of the whole data document. */
+  readonly data: string
+  /** Rego modules by path; what `explain` and tests read. May be empty. */
+  readonly modules: Readonly<Record<string, string>>
+  /** The archive itself. */
+  readonly archive: Buffer
+}
+
+/** @throws PdpError ERR_BUNDLE_INVALID */
+export function parseManifest(text: string): BundleManifest {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (cause) {
+    throw new PdpError('ERR_BUNDLE_INVALID', '.manifest is not JSON', { cause })
+  }
+  const parsed = manifestSchema.safeParse(value)
+  if (!parsed.success) throw new PdpError('ERR_BUNDLE_INVALID', `.manifest: ${z.prettifyError(parsed.error)}`)
+  return parsed.data
+}

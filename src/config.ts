@@ -1,0 +1,210 @@
+// The configuration: one schema for the file (YAML or JSON) and the VERDICT_* variables, and the only place that
+// reads the environment. Faults are collected and reported together. docs/configuration.md is made from the schema.
+import { readFileSync } from 'node:fs'
+import { parseDocument } from 'yaml'
+import { z } from 'zod'
+import { type Finding, PdpError } from './errors.ts'
+
+const bundleName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/, 'letters, digits, `_` and `-`, at most 64')
+const positive = z.int().min(1)
+const jsonPointer = z.string().regex(/^(?:\/(?:[^~/]|~0|~1)*)+$/, 'a JSON pointer such as `/input/context/password`')
+
+const serverSchema = z.strictObject({
+  host: z.string().min(1).default('127.0.0.1').describe('Address to listen on. Beyond loopback only with `authentication`.'),
+  port: z.int().min(0).max(65_535).default(8181).describe('HTTP port; 0 takes a free one.'),
+  grpcPort: z.int().min(0).max(65_535).default(9191).describe('gRPC port. Reserved: nothing listens there yet.'),
+  hosts: z
+    .array(z.string().min(1))
+    .default([])
+    .describe('Further values of the `Host` header that are answered, without port. Loopback names and `server.host` always are.'),
+  maxBodyBytes: positive
+    .max(64 * 2 ** 20)
+    .default(2 ** 20)
+    .describe('Largest request body, before and after decompression. Bytes.'),
+  requestTimeoutMs: positive.default(10_000).describe('Longest time for a request to arrive whole. Milliseconds.'),
+  drainTimeoutMs: z.int().min(0).default(10_000).describe('Longest time that running requests get after SIGTERM. Milliseconds.'),
+})
+
+const requestsSchema = z.strictObject({
+  maxDepth: positive.max(1_000).default(64).describe('Deepest nesting of a body.'),
+  maxMembers: positive.default(50_000).describe('Members and elements of a body, all together.'),
+  maxBatchSize: positive.max(10_000).default(1_000).describe('Most evaluations in one request.'),
+  identifiers: z
+    .enum(['ascii', 'unicode'])
+    .default('ascii')
+    .describe(
+      'Characters of types, IDs and names: printable ASCII, or any Unicode text in NFC without control, format, private and unassigned characters.',
+    ),
+})
+
+const evaluationSchema = z.strictObject({
+  maxSteps: positive.max(2_147_483_646).default(10_000_000).describe('Steps of one evaluation: turns of loops and calls of functions.'),
+  maxMemoryBytes: positive
+    .min(2 ** 20)
+    .max(2 ** 32)
+    .default(256 * 2 ** 20)
+    .describe('Memory of one evaluation beside the data of its bundle. Bytes.'),
+  trustedKey: z
+    .string()
+    .regex(/^[A-Za-z_][A-Za-z0-9_]{0,63}$/)
+    .default('trusted')
+    .describe('Key of `input` under which policies find what the service established itself.'),
+})
+
+const decisionLogSchema = z.strictObject({
+  folder: z.string().min(1).optional().describe('Folder of the records. Default: `decisions` in the state folder.'),
+  maxFileBytes: positive.default(128 * 2 ** 20).describe('Size at which a new file begins. Bytes.'),
+  maxFileAgeMs: positive.default(86_400_000).describe('Age at which a new file begins. Milliseconds.'),
+  flushIntervalMs: positive.max(10_000).default(50).describe('Longest time that a record waits in memory. Milliseconds.'),
+  maxPendingBytes: positive.default(64 * 2 ** 20).describe('Records in memory beyond which nothing is answered. Bytes.'),
+  maxInputBytes: positive.default(256 * 2 ** 10).describe('Inputs larger than this are recorded by their hash. Bytes.'),
+  mask: z.array(jsonPointer).default([]).describe('JSON pointers into the record whose values become null; `*` stands for every member.'),
+  shard: z.string().min(1).max(64).default('0').describe('Name of this service in records that several services write to one place.'),
+})
+
+const bundleSchema = z.strictObject({
+  name: bundleName.default('main').describe('Name of the bundle.'),
+  path: z.string().min(1).describe('A bundle (`.tar.gz`), or a folder of Rego and data.'),
+  defaultEntrypoint: z.string().min(1).optional().describe('Entrypoint of requests that name none.'),
+})
+
+export const configSchema = z.strictObject({
+  state: z.string().min(1).default('.verdict').describe('Folder of what the service keeps. One service a folder.'),
+  watch: z.boolean().default(false).describe('Compile folders again when they change.'),
+  bundles: z.array(bundleSchema).default([]).describe('Bundles to serve.'),
+  server: serverSchema.prefault({}),
+  authentication: z
+    .strictObject({
+      decideTokenFile: z
+        .string()
+        .min(1)
+        .optional()
+        .describe('File with the bearer token that callers of the decide scope must send; read again when it changes.'),
+    })
+    .prefault({}),
+  requests: requestsSchema.prefault({}),
+  evaluation: evaluationSchema.prefault({}),
+  decisionLog: decisionLogSchema.prefault({}),
+  log: z
+    .strictObject({
+      level: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'silent']).default('info').describe('Least severity of what is logged.'),
+    })
+    .prefault({}),
+  labels: z
+    .record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,63}$/), z.string().max(256))
+    .default({})
+    .describe('Constant facts about this service: in every record, and in `opa.runtime()` under `config.labels`.'),
+})
+
+export type Config = z.infer<typeof configSchema>
+
+/** What of a configuration may be given, for overrides from the command line. */
+export type ConfigOverrides = Readonly<Record<string, unknown>>
+
+/** One setting: for the documentation and for the variables. */
+export interface Setting {
+  readonly path: readonly string[]
+  readonly variable: string
+  readonly schema: z.ZodType
+}
+
+/** All settings that are not groups, in the order of the schema. */
+export function listSettings(): Setting[] {
+  const settings: Setting[] = []
+  const walk = (schema: z.ZodType, path: string[]) => {
+    const inner = schema instanceof z.ZodPrefault ? schema.unwrap() : schema
+    if (inner instanceof z.ZodObject) for (const [key, value] of Object.entries(inner.shape)) walk(value as z.ZodType, [...path, key])
+    else settings.push({ path, variable: `VERDICT_${path.map(toUpperSnake).join('_')}`, schema })
+  }
+  walk(configSchema, [])
+  return settings
+}
+
+/**
+ * Reads the configuration: defaults, then the file, then variables, then overrides.
+ * @throws PdpError ERR_CONFIG_INVALID with every fault as a finding
+ */
+export function loadConfig(options: { file?: string | undefined; env?: NodeJS.ProcessEnv; overrides?: ConfigOverrides } = {}): Config {
+  const faults: Finding[] = []
+  const merged = options.file === undefined ? {} : readFile(options.file, faults)
+  applyVariables(merged, options.env ?? process.env, faults)
+  for (const [path, value] of Object.entries(options.overrides ?? {})) if (value !== undefined) assign(merged, path.split('.'), value)
+  const parsed = configSchema.safeParse(merged)
+  if (!parsed.success) {
+    for (const issue of parsed.error.issues)
+      faults.push({ code: 'config', message: `${issue.path.join('.') || 'configuration'}: ${issue.message}` })
+  }
+  const config = parsed.data
+  if (config !== undefined) faults.push(...crossChecks(config))
+  if (config === undefined || faults.length > 0) {
+    throw new PdpError('ERR_CONFIG_INVALID', `the configuration has ${faults.length} fault${faults.length === 1 ? '' : 's'}`, {
+      findings: faults,
+    })
+  }
+  return config
+}
+
+/** Loopback addresses and names, which no other machine reaches. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(?:\.\d{1,3}){3}$/.test(host)
+}
+
+function crossChecks(config: Config): Finding[] {
+  const faults: Finding[] = []
+  if (!isLoopback(config.server.host) && config.authentication.decideTokenFile === undefined) {
+    faults.push({
+      code: 'config',
+      message: `server.host: \`${config.server.host}\` can be reached from other machines, so callers must authenticate: set authentication.decideTokenFile, or listen on 127.0.0.1`,
+    })
+  }
+  const names = config.bundles.map((bundle) => bundle.name)
+  for (const name of new Set(names.filter((name, i) => names.indexOf(name) !== i))) {
+    faults.push({ code: 'config', message: `bundles: the name \`${name}\` is given twice` })
+  }
+  return faults
+}
+
+function readFile(file: string, faults: Finding[]): Record<string, unknown> {
+  try {
+    const document = parseDocument(readFileSync(file, 'utf8'), { uniqueKeys: true })
+    for (const error of document.errors) faults.push({ code: 'config', message: `${file}: ${error.message}` })
+    const value = document.errors.length > 0 ? {} : (document.toJS() ?? {})
+    if (typeof value === 'object' && !Array.isArray(value)) return value as Record<string, unknown>
+    faults.push({ code: 'config', message: `${file}: the outermost value must be a mapping` })
+  } catch (cause) {
+    faults.push({ code: 'config', message: `${file}: ${(cause as Error).message}` })
+  }
+  return {}
+}
+
+function applyVariables(target: Record<string, unknown>, env: NodeJS.ProcessEnv, faults: Finding[]): void {
+  const known = new Map(listSettings().map((setting) => [setting.variable, setting]))
+  for (const [name, text] of Object.entries(env)) {
+    if (!name.startsWith('VERDICT_') || text === undefined || name === 'VERDICT_TOKEN' || name === 'VERDICT_SERVER') continue
+    const setting = known.get(name)
+    if (setting === undefined) faults.push({ code: 'config', message: `${name}: no such setting` })
+    else assign(target, setting.path, parseVariable(text, setting.schema))
+  }
+}
+
+/** Lists and mappings are YAML, all else is as the schema of its place wants it. */
+function parseVariable(text: string, schema: z.ZodType): unknown {
+  if (schema.safeParse(text).success) return text
+  const document = parseDocument(text)
+  return document.errors.length > 0 ? text : document.toJS()
+}
+
+function assign(target: Record<string, unknown>, path: readonly string[], value: unknown): void {
+  const [key, ...rest] = path as [string, ...string[]]
+  if (rest.length === 0) target[key] = value
+  else {
+    const next = target[key]
+    const inner = typeof next === 'object' && next !== null ? (next as Record<string, unknown>) : {}
+    target[key] = inner
+    assign(inner, rest, value)
+  }
+}
+
+function toUpperSnake(name: string): string {
+  return name.replace(/[A-Z]/g, (c) => `_${c}`).toUpperCase()
+}

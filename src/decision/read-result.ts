@@ -1,0 +1,57 @@
+// What an entrypoint returned, read as a decision. Only exactly `true` allows.
+
+import type { JsonText } from './request.ts'
+import { membersOf } from './strict-json.ts'
+
+export interface ReadResult {
+  readonly allowed: boolean
+  readonly reasons?: JsonText | undefined
+  readonly obligations?: JsonText | undefined
+  readonly context?: JsonText | undefined
+  readonly maxAgeMs: number
+}
+
+/** Reasons that Verdict gives itself when a policy's result is not a decision. */
+export const resultReasons = {
+  /** The entrypoint has no value for this input. */
+  undefined: 'undefined_decision',
+  /** The value is neither a boolean nor an object with a boolean `decision` or `allow`. */
+  notBoolean: 'not_a_boolean_decision',
+  /** The object has both `decision` and `allow`, and they differ. */
+  contradictory: 'contradictory_decision',
+} as const
+
+const denied = (reason: string): ReadResult => ({ allowed: false, reasons: JSON.stringify([reason]), maxAgeMs: 0 })
+const allow: ReadResult = { allowed: true, maxAgeMs: 0 }
+const deny: ReadResult = { allowed: false, maxAgeMs: 0 }
+
+/** Longest reuse that a policy can declare: a day. */
+const maxDeclaredAgeMs = 86_400_000
+
+/** @param result the entrypoint's value as JSON text; undefined where it has none */
+export function readResult(result: JsonText | undefined): ReadResult {
+  if (result === 'true') return allow
+  if (result === 'false') return deny
+  if (result === undefined) return denied(resultReasons.undefined)
+  if (!result.startsWith('{')) return denied(resultReasons.notBoolean)
+  const members = membersOf(result)
+  const decision = members.get('decision') ?? members.get('allow')
+  if (decision !== 'true' && decision !== 'false') return denied(resultReasons.notBoolean)
+  if (members.has('decision') && members.has('allow') && members.get('allow') !== decision) {
+    return denied(resultReasons.contradictory)
+  }
+  return {
+    allowed: decision === 'true',
+    reasons: members.get('reasons'),
+    obligations: members.get('obligations'),
+    context: members.get('context'),
+    maxAgeMs: readMaxAgeMs(members.get('cache')),
+  }
+}
+
+function readMaxAgeMs(cache: JsonText | undefined): number {
+  if (cache === undefined || !cache.startsWith('{')) return 0
+  const text = membersOf(cache).get('max_age_ms')
+  if (text === undefined || !/^[0-9]{1,15}$/.test(text)) return 0
+  return Math.min(Number(text), maxDeclaredAgeMs)
+}

@@ -1,0 +1,47 @@
+// The question that every door turns its protocol into, and the facts that it gained on the way.
+// Not what a client sends: the doors parse that. JSON stays text here, so that numbers keep their digits.
+
+import type { PdpError } from '../errors.ts'
+
+/** JSON text of one value, on which JSON.parse succeeds. */
+export type JsonText = string
+
+/** Who asks: the enforcement point at the other end of the connection, as the service established it. */
+export interface Caller {
+  readonly authenticated: boolean
+  /** SPIFFE ID, client or token name; absent for an anonymous caller. */
+  readonly id?: string | undefined
+  /** Network address of the peer, without port. */
+  readonly address?: string | undefined
+}
+
+/** The W3C trace that a decision belongs to; IDs in lower-case hexadecimal. */
+export interface TraceIds {
+  readonly traceId: string
+  /** The span of this decision, a child of the caller's. */
+  readonly spanId: string
+}
+
+export interface DecisionRequest {
+  /** The protocol that asked, for example `decide`. */
+  readonly door: string
+  readonly correlationId: string
+  readonly trace: TraceIds | undefined
+  readonly caller: Caller
+  /** The one instant of this decision: milliseconds since 1970, UTC. */
+  readonly timeMs: number
+  /** As the policy will see `input`, without the key `trusted`; undefined: no input at all. */
+  readonly input: JsonText | undefined
+  readonly subject: JsonText | undefined
+  readonly action: JsonText | undefined
+  readonly resource: JsonText | undefined
+  /** Absent: the only bundle there is, or `main`. */
+  readonly bundle?: string | undefined
+  /** Absent: the bundle's default entrypoint. */
+  readonly entrypoint?: string | undefined
+  /** Answer only from this epoch of the bundle or a later one. */
+  readonly minEpoch?: number | undefined
+  readonly explain?: boolean | undefined
+  /** What is wrong with the question itself, for an item of a batch: it is answered and recorded as an error. */
+  readonly fault?: PdpError | undefined
+}

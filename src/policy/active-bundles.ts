@@ -1,0 +1,75 @@
+// The bundles that answer now, by name. A swap replaces one reference between two requests, so a request sees one
+// bundle whole: the old one or the new one.
+import type { PolicyIdentity } from '../decision/decision.ts'
+import { PdpError } from '../errors.ts'
+import type { PolicyInstance } from './policy-instance.ts'
+
+/** What the policy says of one entrypoint. */
+export interface Entrypoint {
+  readonly id: number
+  readonly identity: PolicyIdentity
+  /** Whether `input.trusted.time` can be read; true where nothing is known. */
+  readonly readsTime: boolean
+}
+
+/** A bundle that runs. Immutable: a change makes a new one. */
+export interface ActiveBundle {
+  readonly name: string
+  readonly revision: string
+  readonly digest: string
+  readonly epoch: number
+  readonly activatedAtMs: number
+  readonly instance: PolicyInstance
+  readonly entrypoints: ReadonlyMap<string, Entrypoint>
+  /** Undefined: a request must name one. */
+  readonly defaultEntrypoint: Entrypoint | undefined
+  /** Rego modules by path; empty when the archive brought none. */
+  readonly modules: Readonly<Record<string, string>>
+  /** JSON text. */
+  readonly data: string
+}
+
+export class ActiveBundles {
+  readonly #byName = new Map<string, ActiveBundle>()
+  #only: ActiveBundle | undefined
+
+  activate(bundle: ActiveBundle): void {
+    this.#byName.set(bundle.name, bundle)
+    this.#only = this.#byName.size === 1 ? bundle : undefined
+  }
+
+  list(): ActiveBundle[] {
+    return [...this.#byName.values()]
+  }
+
+  get(name: string): ActiveBundle | undefined {
+    return this.#byName.get(name)
+  }
+
+  /**
+   * @param name undefined: the only bundle, or the one called `main`
+   * @throws PdpError ERR_NO_BUNDLE, ERR_UNKNOWN_BUNDLE
+   */
+  resolve(name: string | undefined): ActiveBundle {
+    const found = name === undefined ? (this.#only ?? this.#byName.get('main')) : this.#byName.get(name)
+    if (found !== undefined) return found
+    if (this.#byName.size === 0) throw new PdpError('ERR_NO_BUNDLE', 'no bundle is active yet')
+    if (name === undefined) throw new PdpError('ERR_UNKNOWN_BUNDLE', 'several bundles are active: name one in `policy`')
+    throw new PdpError('ERR_UNKNOWN_BUNDLE', `no bundle is called \`${name}\``)
+  }
+}
+
+/** @throws PdpError ERR_UNKNOWN_ENTRYPOINT, ERR_ENTRYPOINT_REQUIRED */
+export function resolveEntrypoint(bundle: ActiveBundle, path: string | undefined): Entrypoint {
+  if (path === undefined) {
+    if (bundle.defaultEntrypoint !== undefined) return bundle.defaultEntrypoint
+    throw new PdpError(
+      'ERR_ENTRYPOINT_REQUIRED',
+      `the bundle \`${bundle.name}\` has several entrypoints and no default: name one in \`policy\``,
+    )
+  }
+  const found = bundle.entrypoints.get(path)
+  if (found === undefined)
+    throw new PdpError('ERR_UNKNOWN_ENTRYPOINT', `the bundle \`${bundle.name}\` has no entrypoint \`${path.slice(0, 128)}\``)
+  return found
+}

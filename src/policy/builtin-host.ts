@@ -1,0 +1,17 @@
+// The port through which a running policy calls the built-in functions that its module does not bring along.
+// Implemented outside this folder, by the toolchain's reactor.
+
+export interface BuiltinHost {
+  /** Names of all functions that can be called. */
+  readonly names: ReadonlySet<string>
+  /** Gets ready, so that the first call is as fast as later ones. */
+  warm(): void
+  /** Starts an evaluation: time.now_ns() and all that is constant for its duration follow from the instant. */
+  begin(timeNs: bigint): void
+  /**
+   * @param args one array in Rego's syntax
+   * @returns V and the result in Rego's syntax, U undefined, E an error text, H an error text that ends the evaluation
+   * @throws PdpError ERR_BUILTIN_FAILED when the function ran out of steps or memory
+   */
+  call(name: string, args: string): string
+}

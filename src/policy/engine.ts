@@ -1,0 +1,52 @@
+// The innermost decider: finds the policy, evaluates it, reads the result. Every failure once the policy is known
+// is a Decision with the outcome `error`, so that the record says which policy failed.
+import type { Decider } from '../decision/decider.ts'
+import type { Decision } from '../decision/decision.ts'
+import { readResult } from '../decision/read-result.ts'
+import type { DecisionRequest } from '../decision/request.ts'
+import { PdpError, toPdpError } from '../errors.ts'
+import { type ActiveBundles, resolveEntrypoint } from './active-bundles.ts'
+import { trustedFacts, withTrusted } from './trusted-input.ts'
+
+export interface EngineOptions {
+  /** Key of `input` for what the service established itself. */
+  readonly trustedKey: string
+}
+
+export function createEngine(bundles: ActiveBundles, options: EngineOptions): Decider {
+  return {
+    /** @throws PdpError ERR_NO_BUNDLE, ERR_UNKNOWN_BUNDLE, ERR_UNKNOWN_ENTRYPOINT, ERR_ENTRYPOINT_REQUIRED */
+    decide(request: DecisionRequest): Decision {
+      const bundle = bundles.resolve(request.bundle)
+      const entrypoint = resolveEntrypoint(bundle, request.entrypoint)
+      const policy = entrypoint.identity
+      if (request.minEpoch !== undefined && bundle.epoch < request.minEpoch) {
+        const error = new PdpError(
+          'ERR_STALE_EPOCH',
+          `the bundle \`${bundle.name}\` is at epoch \`${bundle.epoch}\`, the request wants \`${request.minEpoch}\` or later`,
+        )
+        return { outcome: 'error', error, policy, maxAgeMs: 0, cached: false, steps: 0 }
+      }
+      const trusted = trustedFacts(request, entrypoint.readsTime)
+      try {
+        const input = withTrusted(request.input, options.trustedKey, trusted)
+        const { result, steps } = bundle.instance.evaluate(entrypoint.id, input, request.timeMs)
+        const { allowed, reasons, obligations, context, maxAgeMs } = readResult(result)
+        return {
+          outcome: allowed ? 'allow' : 'deny',
+          policy,
+          reasons,
+          obligations,
+          context,
+          maxAgeMs,
+          cached: false,
+          steps,
+          trusted,
+          result,
+        }
+      } catch (thrown) {
+        return { outcome: 'error', error: toPdpError(thrown), policy, maxAgeMs: 0, cached: false, steps: 0, trusted }
+      }
+    },
+  }
+}

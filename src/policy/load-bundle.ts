@@ -1,0 +1,73 @@
+// From a bundle's parts to one that can answer: compiled, instantiated, its data loaded, its default chosen.
+import { PdpError } from '../errors.ts'
+import type { ActiveBundle, Entrypoint } from './active-bundles.ts'
+import type { BuiltinHost } from './builtin-host.ts'
+import { PolicyInstance } from './policy-instance.ts'
+import type { PolicyLimits } from './policy-limits.ts'
+import { compilePolicyModule } from './policy-module.ts'
+
+export interface BundleParts {
+  readonly name: string
+  readonly revision: string
+  readonly digest: string
+  readonly wasm: Uint8Array
+  /** JSON text. */
+  readonly data: string
+  readonly modules: Readonly<Record<string, string>>
+  /** From the configuration or the manifest's metadata. */
+  readonly defaultEntrypoint: string | undefined
+  /** Paths under `input` that each entrypoint reads; an entrypoint that is missing here reads everything. */
+  readonly inputReads: Readonly<Record<string, readonly (readonly string[])[]>>
+}
+
+/**
+ * @param trustedKey the key of `input` under which the service puts what it established itself
+ * @returns a function that stamps the epoch, so that a bundle which fails to load uses none up
+ * @throws PdpError ERR_POLICY_INVALID, ERR_BUILTIN_MISSING, ERR_UNKNOWN_ENTRYPOINT (the default), ERR_MEMORY_EXHAUSTED
+ */
+export async function loadBundle(
+  parts: BundleParts,
+  host: BuiltinHost,
+  limits: PolicyLimits,
+  trustedKey: string,
+): Promise<(epoch: number, nowMs: number) => ActiveBundle> {
+  const module = await compilePolicyModule(parts.wasm)
+  const instance = new PolicyInstance(module, parts.data, host, limits)
+  const { name, revision, digest } = parts
+  const paths = [...instance.entrypoints.keys()]
+  const defaultPath = parts.defaultEntrypoint ?? (paths.length === 1 ? paths[0] : undefined)
+  if (defaultPath !== undefined && !instance.entrypoints.has(defaultPath)) {
+    throw new PdpError(
+      'ERR_UNKNOWN_ENTRYPOINT',
+      `the default entrypoint \`${defaultPath}\` of bundle \`${name}\` does not exist; there are: ${paths.map((p) => `\`${p}\``).join(', ')}`,
+    )
+  }
+  return (epoch, nowMs) => {
+    const entrypoints = new Map<string, Entrypoint>()
+    for (const [path, id] of instance.entrypoints) {
+      entrypoints.set(path, {
+        id,
+        identity: { bundle: name, entrypoint: path, revision, digest, epoch },
+        readsTime: reads(parts.inputReads[path], [trustedKey, 'time']),
+      })
+    }
+    return {
+      name,
+      revision,
+      digest,
+      epoch,
+      activatedAtMs: nowMs,
+      instance,
+      entrypoints,
+      defaultEntrypoint: defaultPath === undefined ? undefined : entrypoints.get(defaultPath),
+      modules: parts.modules,
+      data: parts.data,
+    }
+  }
+}
+
+/** Whether a set of read paths covers a path or something within it. */
+function reads(paths: readonly (readonly string[])[] | undefined, wanted: readonly string[]): boolean {
+  if (paths === undefined) return true
+  return paths.some((path) => wanted.every((part, i) => path[i] === undefined || path[i] === part))
+}

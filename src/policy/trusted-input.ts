@@ -1,0 +1,31 @@
+// The input that a policy sees: what the door passed on, and under one key what the service established itself.
+
+import type { DecisionRequest, JsonText } from '../decision/request.ts'
+import { membersOf } from '../decision/strict-json.ts'
+
+/** @returns the facts under the trusted key */
+export function trustedFacts(request: DecisionRequest, readsTime: boolean): JsonText {
+  const { authenticated, id, address } = request.caller
+  let caller = `{"authenticated":${authenticated}`
+  if (id !== undefined) caller += `,"id":${JSON.stringify(id)}`
+  if (id?.startsWith('spiffe://')) caller += `,"spiffe_id":${JSON.stringify(id)}`
+  if (address !== undefined) caller += `,"address":${JSON.stringify(address)}`
+  return readsTime ? `{"caller":${caller}},"time":${request.timeMs}000000}` : `{"caller":${caller}}}`
+}
+
+/**
+ * Adds the trusted facts. An input that is not an object is left alone; a key of the same name that the caller
+ * sent is dropped.
+ */
+export function withTrusted(input: JsonText | undefined, key: string, facts: JsonText): JsonText | undefined {
+  if (input === undefined || !input.startsWith('{')) return input
+  // The key can hide behind escapes, so either spelling leads to the careful way.
+  if (input.includes(`"${key}"`) || input.includes('\\')) return rebuild(input, key, facts)
+  return input === '{}' ? `{"${key}":${facts}}` : `{"${key}":${facts},${input.slice(1)}`
+}
+
+function rebuild(input: JsonText, key: string, facts: JsonText): JsonText {
+  let text = `{"${key}":${facts}`
+  for (const [name, value] of membersOf(input)) if (name !== key) text += `,${JSON.stringify(name)}:${value}`
+  return `${text}}`
+}

@@ -1,0 +1,73 @@
+// Compilation of a folder's modules to one policy.wasm, and what its entrypoints are and read.
+package main
+
+import (
+	"context"
+	"encoding/base64"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/bundle"
+	"github.com/open-policy-agent/opa/v1/compile"
+	"github.com/open-policy-agent/opa/v1/util"
+)
+
+type buildRequest struct {
+	sources
+	Entrypoints []string `json:"entrypoints"`
+	// SkipReads leaves out what entrypoints read, for a build that is evaluated once and thrown away.
+	SkipReads bool `json:"skip_reads"`
+}
+
+type builtEntrypoint struct {
+	Path        string             `json:"path"`
+	Annotations []*ast.Annotations `json:"annotations,omitempty"`
+	Reads       *reads             `json:"reads,omitempty"`
+}
+
+func build(request buildRequest) (any, error) {
+	modules, err := request.parse()
+	if err != nil {
+		return nil, err
+	}
+	// The compiler rewrites the modules that it is given, so what follows parses them again.
+	source := &bundle.Bundle{Data: map[string]any{}}
+	source.SetRegoVersion(request.version())
+	source.Manifest.Init()
+	for _, path := range util.KeysSorted(modules) {
+		source.Modules = append(source.Modules, bundle.ModuleFile{
+			URL: path, Path: path, Raw: []byte(request.Files[path]), Parsed: modules[path],
+		})
+	}
+	compiler := compile.New().
+		WithTarget(compile.TargetWasm).
+		WithAsBundle(true).
+		WithRegoVersion(request.version()).
+		WithRegoAnnotationEntrypoints(true).
+		WithEntrypoints(request.Entrypoints...).
+		WithBundle(source)
+	if err := compiler.Build(context.Background()); err != nil {
+		return nil, err
+	}
+	built := compiler.Bundle()
+
+	var analysed *ast.Compiler
+	if !request.SkipReads {
+		if analysed, _, err = request.compile(nil); err != nil {
+			return nil, err
+		}
+	}
+	entrypoints := make([]builtEntrypoint, 0, len(built.Manifest.WasmResolvers))
+	for _, resolver := range built.Manifest.WasmResolvers {
+		entrypoint := builtEntrypoint{Path: resolver.Entrypoint, Annotations: resolver.Annotations}
+		if analysed != nil {
+			if entrypoint.Reads, err = readsOf(analysed, resolver.Entrypoint); err != nil {
+				return nil, err
+			}
+		}
+		entrypoints = append(entrypoints, entrypoint)
+	}
+	return map[string]any{
+		"wasm":        base64.StdEncoding.EncodeToString(built.WasmModules[0].Raw),
+		"entrypoints": entrypoints,
+	}, nil
+}

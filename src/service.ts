@@ -1,0 +1,181 @@
+// The composition root: reads from top to bottom as a decision goes,
+//   transport → identity → recorded(explained(engine)) → transport
+// and back again when it stops. Nothing here decides anything.
+import { statSync } from 'node:fs'
+import type { AddressInfo } from 'node:net'
+import type { FastifyBaseLogger } from 'fastify'
+import { createRecordWriter } from './audit/decision-record.ts'
+import { openFileLog } from './audit/file-log.ts'
+import { recorded } from './audit/recorded.ts'
+import { BundleLifecycle } from './bundle-lifecycle.ts'
+import { watchFolder } from './bundles/watch-folder.ts'
+import { type Config, isLoopback } from './config.ts'
+import { formatFinding, PdpError, toPdpError } from './errors.ts'
+import { createFixedToken, createTokenFile } from './identity/token-file.ts'
+import { ActiveBundles } from './policy/active-bundles.ts'
+import { createEngine } from './policy/engine.ts'
+import { explained } from './policy/explained.ts'
+import { Toolchain } from './rego/toolchain.ts'
+import { StateFolder } from './state/state-folder.ts'
+import type { Info } from './transport/http/admin-routes.ts'
+import { createHttpServer } from './transport/http/server.ts'
+import { version } from './version.ts'
+
+export interface Service {
+  /** Where HTTP is answered, for example `http://127.0.0.1:8181`. */
+  readonly url: string
+  readonly info: Info
+  /** Finishes what has begun, writes what was recorded, lets everything go. Safe to call twice. */
+  close(): Promise<void>
+}
+
+/** How long clients get to learn that their connection ends, before the socket stops listening. */
+const drainNoticeMs = 150
+
+/** @throws PdpError when a bundle, the state folder, the decision log or the address cannot be had */
+export async function startService(config: Config, log: FastifyBaseLogger): Promise<Service> {
+  const startedAt = new Date()
+  const closers: (() => unknown)[] = []
+  const closeAll = async () => {
+    for (const close of closers.splice(0).reverse()) await close()
+  }
+  try {
+    const state = new StateFolder(config.state)
+    closers.push(() => state.close())
+    const toolchain = new Toolchain()
+    closers.push(() => toolchain.close())
+    const decisionLog = await openFileLog({
+      ...config.decisionLog,
+      folder: config.decisionLog.folder ?? state.decisionsFolder,
+      onError: (error) => log.error({ cause: error.message }, 'the decision log cannot be written; nothing is answered until it can'),
+    })
+    closers.push(() => decisionLog.close())
+
+    const bundles = new ActiveBundles()
+    const lifecycle = new BundleLifecycle(config, toolchain, state, bundles)
+    const { opa } = await toolchain.about()
+    const toolchainSha256 = await toolchain.sha256()
+    await activateAll(config, lifecycle, state, log)
+
+    const { trustedKey } = config.evaluation
+    const engine = createEngine(bundles, { trustedKey })
+    const withTrace = explained(engine, bundles, trustedKey, async (question) => {
+      const { trace } = await toolchain.eval({ ...question, explain: 'full' })
+      return trace ?? ''
+    })
+    const decider = recorded(withTrace, decisionLog, createRecordWriter({ ...config.decisionLog, labels: config.labels }), (error) =>
+      log.error({ cause: (error.cause as Error | undefined)?.stack }, 'internal error'),
+    )
+
+    let draining = false
+    const info = (): Info => ({
+      name: 'verdict',
+      version,
+      opa_version: opa,
+      toolchain_sha256: toolchainSha256,
+      started_at: startedAt.toISOString(),
+      bundles: bundles.list().map((bundle) => ({
+        name: bundle.name,
+        revision: bundle.revision,
+        digest: bundle.digest,
+        epoch: bundle.epoch,
+        activated_at: new Date(bundle.activatedAtMs).toISOString(),
+        entrypoints: [...bundle.entrypoints.keys()],
+        default_entrypoint: bundle.defaultEntrypoint?.identity.entrypoint,
+        memory_bytes: bundle.instance.memoryBytes,
+        last_error: lifecycle.lastError(bundle.name)?.message,
+      })),
+    })
+    const isDecideToken =
+      config.authentication.decideTokenFile === undefined ? undefined : createTokenFile(config.authentication.decideTokenFile)
+    const isAdminToken = createFixedToken(state.adminToken())
+    const http = createHttpServer({
+      decider,
+      limits: { ...config.requests, forbidPrototypeKeys: true },
+      maxBodyBytes: config.server.maxBodyBytes,
+      requestTimeoutMs: config.server.requestTimeoutMs,
+      hosts: servedHosts(config),
+      verifyDecide: isDecideToken && ((token) => (isDecideToken(token) ? { authenticated: true, id: 'token:decide' } : undefined)),
+      verifyAdmin: (token) => (isAdminToken(token) ? { authenticated: true, id: 'token:admin' } : undefined),
+      notReady: () => {
+        const reasons: string[] = []
+        if (draining) reasons.push('draining')
+        if (bundles.list().length === 0) reasons.push('no bundle is active')
+        if (!decisionLog.available) reasons.push('the decision log cannot be written')
+        return reasons
+      },
+      info,
+      log,
+    })
+    await listen(http.app, config)
+    closers.push(async () => {
+      draining = true
+      http.startDraining()
+      await new Promise((resolve) => setTimeout(resolve, Math.min(drainNoticeMs, config.server.drainTimeoutMs)))
+      const force = setTimeout(() => http.app.server.closeAllConnections(), config.server.drainTimeoutMs)
+      await http.app.close()
+      clearTimeout(force)
+    })
+    if (config.watch) closers.push(watchAll(config, lifecycle, log))
+
+    const { port } = http.app.server.address() as AddressInfo
+    const host = config.server.host.includes(':') ? `[${config.server.host}]` : config.server.host
+    return { url: `http://${host}:${port}`, info: info(), close: closeAll }
+  } catch (thrown) {
+    await closeAll().catch(() => {})
+    throw thrown
+  }
+}
+
+async function activateAll(config: Config, lifecycle: BundleLifecycle, state: StateFolder, log: FastifyBaseLogger): Promise<void> {
+  for (const source of config.bundles) {
+    const active = await lifecycle.activateSource(source)
+    log.info({ bundle: active.name, digest: active.digest, epoch: active.epoch }, 'bundle activated')
+  }
+  if (config.bundles.length > 0) return
+  for (const { name, digest } of state.activeBundles()) {
+    const active = await lifecycle.activateStored(name, digest)
+    log.info({ bundle: active.name, digest: active.digest, epoch: active.epoch }, 'last good bundle activated')
+  }
+}
+
+function watchAll(config: Config, lifecycle: BundleLifecycle, log: FastifyBaseLogger): () => void {
+  const folders = config.bundles.filter((source) => statSync(source.path).isDirectory())
+  const stops = folders.map((source) =>
+    watchFolder(source.path, async () => {
+      try {
+        const active = await lifecycle.activateSource(source)
+        log.info({ bundle: active.name, digest: active.digest, epoch: active.epoch }, 'bundle activated after a change')
+      } catch (thrown) {
+        const error = toPdpError(thrown)
+        const findings = error.findings.map(formatFinding)
+        log.error(
+          { bundle: source.name, code: error.code, findings },
+          `the change is not active, the old policy stays: ${findings[0] ?? error.message}`,
+        )
+      }
+    }),
+  )
+  return () => {
+    for (const stop of stops) stop()
+  }
+}
+
+function servedHosts(config: Config): ReadonlySet<string> | undefined {
+  const { host, hosts } = config.server
+  if (!isLoopback(host) && hosts.length === 0) return undefined
+  return new Set(['localhost', '127.0.0.1', '[::1]', host.includes(':') ? `[${host}]` : host, ...hosts].map((h) => h.toLowerCase()))
+}
+
+async function listen(app: { listen(options: { host: string; port: number }): Promise<string> }, config: Config): Promise<void> {
+  const { host, port } = config.server
+  try {
+    await app.listen({ host, port })
+  } catch (cause) {
+    const reason =
+      (cause as NodeJS.ErrnoException).code === 'EADDRINUSE'
+        ? 'another program listens there: stop it, or choose another with --port'
+        : (cause as Error).message
+    throw new PdpError('ERR_LISTEN', `cannot listen on ${host}:${port}: ${reason}`, { cause })
+  }
+}

@@ -1,0 +1,39 @@
+// A decision as JSON text in the native shape. Texts that the policy wrote go out as they are, digits included.
+import type { PolicyIdentity, RecordedDecision } from '../decision/decision.ts'
+import { membersOf } from '../decision/strict-json.ts'
+
+export function toAnswer(decision: RecordedDecision): string {
+  const allowed = decision.outcome === 'allow'
+  let text = `{"decision":${allowed},"id":"${decision.id}","context":{${contextMembers(decision)}}`
+  if (decision.policy !== undefined) text += `,"policy":${policyText(decision.policy)}`
+  text += `,"cache":{"max_age_ms":${decision.maxAgeMs}}`
+  if (decision.explanation !== undefined) text += `,"explanation":${JSON.stringify(decision.explanation.split('\n').filter(Boolean))}`
+  return `${text}}`
+}
+
+function contextMembers(decision: RecordedDecision): string {
+  const { reasons, obligations, context, error } = decision
+  const members: string[] = []
+  if (context?.startsWith('{') === true) {
+    for (const [key, value] of membersOf(context)) if (!ownKeys.has(key)) members.push(`${JSON.stringify(key)}:${value}`)
+  }
+  if (reasons !== undefined) members.push(`"reasons":${reasons}`)
+  if (obligations !== undefined) members.push(`"obligations":${obligations}`)
+  if (error !== undefined) members.push(`"error":{"code":"${error.code}","message":${JSON.stringify(error.message)}}`)
+  return members.join(',')
+}
+
+/** What the service says itself under `context`; a policy's own context cannot take these places. */
+const ownKeys: ReadonlySet<string> = new Set(['reasons', 'obligations', 'error'])
+
+/** Identities live as long as their epoch, so each is written once. */
+const policyTexts = new WeakMap<PolicyIdentity, string>()
+
+function policyText(policy: PolicyIdentity): string {
+  let text = policyTexts.get(policy)
+  if (text === undefined) {
+    text = JSON.stringify(policy)
+    policyTexts.set(policy, text)
+  }
+  return text
+}

@@ -1,0 +1,139 @@
+// A body of /v1/decide, parsed into questions for the core. What is in here is true of the protocol, not of HTTP.
+import type { z } from 'zod'
+import type { JsonText } from '../decision/request.ts'
+import { elementsOf, type JsonLimits, membersOf, parseStrictJson } from '../decision/strict-json.ts'
+import { PdpError } from '../errors.ts'
+import { envelopeSchema, questionSchema, type semantics } from './decide-schema.ts'
+
+export interface DecideLimits extends JsonLimits {
+  readonly maxBatchSize: number
+  readonly identifiers: 'ascii' | 'unicode'
+}
+
+/** One question: JSON texts as they were sent, or what is wrong with it. */
+export interface Question {
+  readonly subject: JsonText | undefined
+  readonly action: JsonText | undefined
+  readonly resource: JsonText | undefined
+  /** `{subject, action, resource, context}` as sent. */
+  readonly input: JsonText | undefined
+  readonly fault: PdpError | undefined
+}
+
+export interface DecideBody {
+  readonly questions: readonly Question[]
+  readonly isBatch: boolean
+  readonly semantic: (typeof semantics)[number]
+  readonly bundle: string | undefined
+  readonly entrypoint: string | undefined
+  readonly token: string | undefined
+  readonly minEpoch: number | undefined
+  readonly explain: boolean
+}
+
+const parts = ['subject', 'action', 'resource', 'context'] as const
+
+/**
+ * @param text the decoded body
+ * @throws PdpError as parseStrictJson; ERR_INVALID_REQUEST, ERR_INVALID_IDENTIFIER, ERR_BATCH_TOO_LARGE
+ */
+export function parseDecideBody(text: string, limits: DecideLimits): DecideBody {
+  const { value, members } = parseStrictJson(text, limits)
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new PdpError('ERR_INVALID_REQUEST', 'the body must be a JSON object')
+  }
+  const envelope = envelopeSchema.safeParse(value)
+  if (!envelope.success) throw invalid(envelope.error)
+  const { evaluations, options, policy, token, min_epoch, explain } = envelope.data
+  const [bundle, entrypoint] = policy === undefined ? [] : splitPolicy(policy)
+  const isBatch = evaluations !== undefined && evaluations.length > 0
+  if (isBatch && evaluations.length > limits.maxBatchSize) {
+    throw new PdpError('ERR_BATCH_TOO_LARGE', `batch size \`${evaluations.length}\` exceeds maxBatchSize \`${limits.maxBatchSize}\``)
+  }
+  return {
+    questions: isBatch ? batch(value as Parts, members, evaluations, limits) : [single(value as Parts, members, limits)],
+    isBatch,
+    semantic: options?.evaluations_semantic ?? 'execute_all',
+    bundle,
+    entrypoint,
+    token,
+    minEpoch: min_epoch,
+    explain: explain ?? false,
+  }
+}
+
+type Parts = Readonly<Record<string, unknown>>
+
+function single(value: Parts, members: ReadonlyMap<string, JsonText>, limits: DecideLimits): Question {
+  const question = toQuestion(value, members, limits)
+  if (question.fault !== undefined) throw question.fault
+  return question
+}
+
+function batch(value: Parts, members: ReadonlyMap<string, JsonText>, items: readonly unknown[], limits: DecideLimits): Question[] {
+  const texts = elementsOf(members.get('evaluations') as string)
+  return items.map((item, i) => {
+    const isObject = typeof item === 'object' && item !== null && !Array.isArray(item)
+    if (!isObject) return { ...emptyQuestion, fault: new PdpError('ERR_INVALID_REQUEST', `evaluations.${i}: must be an object`) }
+    const own = membersOf(texts[i] as string)
+    const merged: Record<string, unknown> = {}
+    const mergedTexts = new Map<string, JsonText>()
+    for (const part of parts) {
+      const from = own.has(part) ? (item as Parts) : value
+      const text = own.get(part) ?? members.get(part)
+      if (text === undefined) continue
+      merged[part] = from[part]
+      mergedTexts.set(part, text)
+    }
+    return toQuestion(merged, mergedTexts, limits)
+  })
+}
+
+const emptyQuestion: Question = { subject: undefined, action: undefined, resource: undefined, input: undefined, fault: undefined }
+
+function toQuestion(value: Parts, texts: ReadonlyMap<string, JsonText>, limits: DecideLimits): Question {
+  const parsed = questionSchema.safeParse(value)
+  if (!parsed.success) return { ...emptyQuestion, fault: invalid(parsed.error) }
+  const { subject, action, resource } = parsed.data
+  const bad =
+    badIdentifier('subject.type', subject.type, limits) ??
+    badIdentifier('subject.id', subject.id, limits) ??
+    badIdentifier('action.name', action.name, limits) ??
+    badIdentifier('resource.type', resource.type, limits) ??
+    badIdentifier('resource.id', resource.id, limits)
+  if (bad !== undefined) return { ...emptyQuestion, fault: bad }
+  const subjectText = texts.get('subject') as string
+  const actionText = texts.get('action') as string
+  const resourceText = texts.get('resource') as string
+  const contextText = texts.get('context')
+  const context = contextText === undefined ? '' : `,"context":${contextText}`
+  return {
+    subject: subjectText,
+    action: actionText,
+    resource: resourceText,
+    input: `{"subject":${subjectText},"action":${actionText},"resource":${resourceText}${context}}`,
+    fault: undefined,
+  }
+}
+
+const printableAscii = /^[\x20-\x7e]+$/
+/** Control, format, private use, unassigned and surrogate characters, and separators other than a space. */
+const notInUnicodeIdentifier = /[\p{C}\p{Zl}\p{Zp}]/u
+
+function badIdentifier(where: string, value: string, limits: DecideLimits): PdpError | undefined {
+  if (printableAscii.test(value)) return undefined
+  if (limits.identifiers === 'unicode' && !notInUnicodeIdentifier.test(value) && value.normalize('NFC') === value) return undefined
+  const allowed = limits.identifiers === 'ascii' ? 'printable ASCII' : 'Unicode text in NFC without control and format characters'
+  return new PdpError('ERR_INVALID_IDENTIFIER', `${where} must be ${allowed}`)
+}
+
+function splitPolicy(policy: string): [string, string | undefined] {
+  const colon = policy.indexOf(':')
+  return colon < 0 ? [policy, undefined] : [policy.slice(0, colon), policy.slice(colon + 1)]
+}
+
+function invalid(error: z.ZodError): PdpError {
+  const first = error.issues[0]
+  const where = first === undefined || first.path.length === 0 ? 'body' : first.path.join('.')
+  return new PdpError('ERR_INVALID_REQUEST', `${where}: ${first?.message ?? 'is not as it should be'}`)
+}

@@ -1,0 +1,61 @@
+// Asks the core every question of a body, in order, under the body's semantic. One answer or a list of answers.
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { RecordedDecider } from '../decision/decider.ts'
+import type { RecordedDecision } from '../decision/decision.ts'
+import type { Caller, DecisionRequest, TraceIds } from '../decision/request.ts'
+import { PdpError } from '../errors.ts'
+import type { DecideBody, Question } from './decide-request.ts'
+
+/** What a transport established of one request. */
+export interface RequestFacts {
+  readonly correlationId: string
+  readonly trace: TraceIds | undefined
+  readonly caller: Caller
+}
+
+/** A batch lets others have the thread when it has used it for this long. */
+const maxTurnMs = 10
+
+/** Asks the only question of a body that is no batch. */
+export function decideOne(body: DecideBody, facts: RequestFacts, decider: RecordedDecider): RecordedDecision | Promise<RecordedDecision> {
+  return decider.decide(toRequest(body, body.questions[0] as Question, facts))
+}
+
+/** Asks the questions of a batch; the list ends early where the semantic says so. */
+export async function decideBatch(body: DecideBody, facts: RequestFacts, decider: RecordedDecider): Promise<RecordedDecision[]> {
+  const decisions: RecordedDecision[] = []
+  let turnStarted = performance.now()
+  for (const question of body.questions) {
+    const decision = await decider.decide(toRequest(body, question, facts))
+    decisions.push(decision)
+    const allowed = decision.outcome === 'allow'
+    if (body.semantic === 'deny_on_first_deny' && !allowed) break
+    if (body.semantic === 'permit_on_first_permit' && allowed) break
+    if (performance.now() - turnStarted > maxTurnMs) {
+      await nextTurn()
+      turnStarted = performance.now()
+    }
+  }
+  return decisions
+}
+
+function toRequest(body: DecideBody, question: Question, facts: RequestFacts): DecisionRequest {
+  return {
+    door: 'decide',
+    correlationId: facts.correlationId,
+    trace: facts.trace,
+    caller: facts.caller,
+    timeMs: Date.now(),
+    input: question.input,
+    subject: question.subject,
+    action: question.action,
+    resource: question.resource,
+    bundle: body.bundle,
+    entrypoint: body.entrypoint,
+    minEpoch: body.minEpoch,
+    explain: body.explain,
+    fault: question.fault ?? (body.token === undefined ? undefined : unverifiable),
+  }
+}
+
+const unverifiable = new PdpError('ERR_TOKEN_INVALID', 'the request brings a token, and no issuer is configured to verify it with')

@@ -1,0 +1,39 @@
+// Who is at the other end of an HTTP connection, and whether a scope lets them in.
+// Not where identities come from: verifiers are passed in.
+import type { Socket } from 'node:net'
+import type { FastifyRequest } from 'fastify'
+import type { Caller } from '../../decision/request.ts'
+import { PdpError } from '../../errors.ts'
+
+/** Finds the caller that a bearer token belongs to; undefined for one that is not known. */
+export type TokenVerifier = (token: string) => Caller | undefined
+
+const authenticated = new WeakMap<FastifyRequest, Caller>()
+const anonymous = new WeakMap<Socket, Caller>()
+
+/** The caller that `requireBearer` let in, else the anonymous peer of the connection. */
+export function callerOf(request: FastifyRequest): Caller {
+  return authenticated.get(request) ?? anonymousPeer(request.raw.socket)
+}
+
+/**
+ * Lets only callers in whose token is known.
+ * @throws PdpError ERR_UNAUTHENTICATED
+ */
+export function requireBearer(verify: TokenVerifier): (request: FastifyRequest) => Promise<void> {
+  return async (request) => {
+    const [, token] = /^Bearer ([A-Za-z0-9._~+/-]+=*)$/i.exec(request.headers.authorization ?? '') ?? []
+    const caller = token === undefined ? undefined : verify(token)
+    if (caller === undefined) throw new PdpError('ERR_UNAUTHENTICATED', 'a valid bearer token is required')
+    authenticated.set(request, { ...caller, address: request.raw.socket.remoteAddress })
+  }
+}
+
+function anonymousPeer(socket: Socket): Caller {
+  let caller = anonymous.get(socket)
+  if (caller === undefined) {
+    caller = { authenticated: false, address: socket.remoteAddress }
+    anonymous.set(socket, caller)
+  }
+  return caller
+}

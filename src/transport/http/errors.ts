@@ -1,0 +1,69 @@
+// Failures as HTTP answers: `{"error":{code,message,correlation_id}}`, logged, never with a cause or a secret.
+import { STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import { PdpError, toPdpError } from '../../errors.ts'
+import { httpStatus, retryAfterS } from './status.ts'
+
+export function sendError(request: FastifyRequest, reply: FastifyReply, error: PdpError): FastifyReply {
+  const status = httpStatus[error.code] === 200 ? 500 : httpStatus[error.code]
+  const log = { code: error.code, correlation_id: request.id, method: request.method, status }
+  if (status >= 500) request.log.error({ ...log, cause: causeOf(error) }, error.message)
+  else request.log.info(log, `refused: ${error.message}`)
+  if (status === 503) reply.header('retry-after', String(retryAfterS))
+  if (status === 401) reply.header('www-authenticate', 'Bearer')
+  return reply
+    .code(status)
+    .header('content-type', 'application/json; charset=utf-8')
+    .header('cache-control', 'no-store')
+    .send(errorText(error, request.id))
+}
+
+/** What Fastify itself found wrong, in our codes. */
+export function fromFastify(error: FastifyError | PdpError): PdpError {
+  if (error instanceof PdpError) return error
+  switch (error.code) {
+    case 'FST_ERR_CTP_BODY_TOO_LARGE':
+      return new PdpError('ERR_BODY_TOO_LARGE', 'the body is larger than server.maxBodyBytes')
+    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
+      return new PdpError('ERR_UNSUPPORTED_MEDIA_TYPE', 'the content type must be application/json')
+    case 'FST_ERR_CTP_EMPTY_JSON_BODY':
+      return new PdpError('ERR_INVALID_REQUEST', 'the body is empty')
+    case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
+      return new PdpError('ERR_BAD_HTTP', 'the body is not as long as Content-Length says')
+    case 'FST_ERR_BAD_URL':
+      return new PdpError('ERR_NOT_FOUND', 'no such route')
+  }
+  if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500) {
+    return new PdpError('ERR_BAD_HTTP', 'the request is malformed', { cause: error })
+  }
+  return toPdpError(error)
+}
+
+/** For what does not get as far as a request: answers on the socket and closes it. */
+export function refuseOnSocket(error: NodeJS.ErrnoException, socket: Socket): PdpError | undefined {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy()
+    return undefined
+  }
+  const refused =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? new PdpError('ERR_HEADERS_TOO_LARGE', 'the header fields are too large')
+      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? new PdpError('ERR_REQUEST_TIMEOUT', 'the request took too long to arrive')
+        : new PdpError('ERR_BAD_HTTP', 'the request is not valid HTTP/1.1')
+  const status = httpStatus[refused.code]
+  const body = errorText(refused, '')
+  socket.end(
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+  )
+  return refused
+}
+
+function errorText(error: PdpError, correlationId: string): string {
+  return JSON.stringify({ error: { code: error.code, message: error.message, correlation_id: correlationId } })
+}
+
+function causeOf(error: PdpError): string | undefined {
+  return error.cause instanceof Error ? (error.cause.stack ?? error.cause.message) : undefined
+}

@@ -1,0 +1,104 @@
+// The HTTP server: three scopes (public, decide, admin), each with its own authentication; one way for failures.
+import type { Socket } from 'node:net'
+import fastify, { type FastifyBaseLogger, type FastifyError, type FastifyInstance, LogController } from 'fastify'
+import type { RecordedDecider } from '../../decision/decider.ts'
+import { PdpError } from '../../errors.ts'
+import type { DecideLimits } from '../decide-request.ts'
+import { adminRoutes, type Info } from './admin-routes.ts'
+import { requireBearer, type TokenVerifier } from './authentication.ts'
+import { registerJsonBody, requireBody } from './body.ts'
+import { correlationId } from './correlation.ts'
+import { decideRoute } from './decide-route.ts'
+import { fromFastify, refuseOnSocket, sendError } from './errors.ts'
+import { publicRoutes } from './public-routes.ts'
+import { guardRequest, rewriteTarget } from './request-guard.ts'
+
+export interface HttpServerOptions {
+  readonly decider: RecordedDecider
+  readonly limits: DecideLimits
+  readonly maxBodyBytes: number
+  readonly requestTimeoutMs: number
+  /** See GuardOptions. */
+  readonly hosts: ReadonlySet<string> | undefined
+  /** Undefined: the decide scope is open, which only a loopback address may be. */
+  readonly verifyDecide: TokenVerifier | undefined
+  readonly verifyAdmin: TokenVerifier
+  readonly notReady: () => readonly string[]
+  readonly info: () => Info
+  readonly log: FastifyBaseLogger
+}
+
+export interface HttpServer {
+  readonly app: FastifyInstance
+  /** From now on every answer asks its client to close the connection. */
+  startDraining(): void
+}
+
+const allMethods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE'] as const
+
+export function createHttpServer(options: HttpServerOptions): HttpServer {
+  let draining = false
+  const app = fastify({
+    loggerInstance: options.log,
+    logController: new LogController({ disableRequestLogging: true }),
+    genReqId: correlationId,
+    requestIdHeader: false,
+    bodyLimit: options.maxBodyBytes,
+    requestTimeout: options.requestTimeoutMs,
+    keepAliveTimeout: 72_000,
+    trustProxy: false,
+    exposeHeadRoutes: false,
+    return503OnClosing: false,
+    rewriteUrl: rewriteTarget,
+    clientErrorHandler(error, socket) {
+      const refused = refuseOnSocket(error, socket as Socket)
+      if (refused !== undefined)
+        options.log.info({ code: refused.code, peer: (socket as Socket).remoteAddress }, `refused: ${refused.message}`)
+    },
+    frameworkErrors: (error, request, reply) => void sendError(request, reply, fromFastify(error)),
+    http: { requireHostHeader: false, headersTimeout: options.requestTimeoutMs, connectionsCheckingInterval: 1_000 },
+  })
+  const guard = guardRequest(options)
+  app.addHook('onRequest', (request, reply, done) => {
+    reply.header('x-request-id', request.id)
+    if (draining) reply.header('connection', 'close')
+    try {
+      guard(request)
+      done()
+    } catch (error) {
+      done(error as Error)
+    }
+  })
+  app.setErrorHandler((error: FastifyError | PdpError, request, reply) => sendError(request, reply, fromFastify(error)))
+  registerJsonBody(app, options.maxBodyBytes)
+
+  app.register(async (scope) => publicRoutes(scope, options.notReady))
+  app.register(async (scope) => {
+    if (options.verifyDecide !== undefined) scope.addHook('onRequest', requireBearer(options.verifyDecide))
+    scope.addHook('preValidation', (request, _reply, done) => {
+      try {
+        requireBody(request)
+        done()
+      } catch (error) {
+        done(error as Error)
+      }
+    })
+    decideRoute(scope, options.decider, options.limits)
+  })
+  app.register(async (scope) => {
+    scope.addHook('onRequest', requireBearer(options.verifyAdmin))
+    adminRoutes(scope, options.info)
+  })
+  app.setNotFoundHandler((request, reply) => {
+    const allowed = allMethods.filter((method) => app.hasRoute({ method, url: request.url.split('?')[0] as string }))
+    if (allowed.length === 0) return sendError(request, reply, new PdpError('ERR_NOT_FOUND', 'no such route'))
+    reply.header('allow', allowed.join(', '))
+    return sendError(request, reply, new PdpError('ERR_METHOD_NOT_ALLOWED', `the method must be ${allowed.join(' or ')}`))
+  })
+  return {
+    app,
+    startDraining() {
+      draining = true
+    },
+  }
+}
