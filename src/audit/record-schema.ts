@@ -1,0 +1,44 @@
+// The shape of a decision record. schemas/decision-record.json is made from it.
+import { z } from 'zod'
+import { pdpErrorCodes } from '../errors.ts'
+
+const anyJson = z.unknown()
+
+export const recordSchema = z
+  .object({
+    id: z.uuid().describe('ID of the record and of the answer'),
+    seq: z.int().min(1).describe('Counts up by one in its shard'),
+    shard: z.string(),
+    time: z.iso.datetime().describe('The instant of the decision, UTC'),
+    door: z.string().describe('The protocol that asked'),
+    correlation_id: z.string(),
+    trace_id: z
+      .string()
+      .regex(/^[0-9a-f]{32}$/)
+      .optional(),
+    span_id: z
+      .string()
+      .regex(/^[0-9a-f]{16}$/)
+      .optional(),
+    caller: z.object({ authenticated: z.boolean(), id: z.string().optional(), address: z.string().optional() }),
+    subject: anyJson.optional(),
+    action: anyJson.optional(),
+    resource: anyJson.optional(),
+    input: anyJson.optional().describe('As the caller sent it; `{truncated, bytes, sha256}` when it was too large'),
+    trusted: anyJson.optional().describe('What the service established itself and the policy saw'),
+    policy: z
+      .object({ bundle: z.string(), entrypoint: z.string(), revision: z.string(), digest: z.string(), epoch: z.int().min(1) })
+      .optional(),
+    decision: z.boolean(),
+    outcome: z.enum(['allow', 'deny', 'error']),
+    error: z.object({ code: z.enum(pdpErrorCodes), message: z.string() }).optional(),
+    reasons: anyJson.optional(),
+    obligations: anyJson.optional(),
+    cached: z.boolean(),
+    steps: z.int().min(0),
+    duration_us: z.int().min(0).describe('Microseconds from the question to the decision'),
+    labels: z.record(z.string(), z.string()),
+    masked: z.array(z.string()).describe('JSON pointers whose values became null'),
+    replayable: z.union([z.literal(true), z.enum(['masked', 'truncated'])]),
+  })
+  .describe('One line of the decision log')
