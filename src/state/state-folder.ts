@@ -95,12 +95,6 @@ export class StateFolder {
   }
 }
 
-/** The token file that `serve` made in a state folder, for the command line. */
-export function readAdminToken(stateFolder: string): string | undefined {
-  const path = join(stateFolder, tokenFile)
-  return existsSync(path) ? readFileSync(path, 'utf8').trim() : undefined
-}
-
 /** An exclusive transaction is a lock of the operating system, which releases it when the process dies. */
 function takeLock(path: string): DatabaseSync {
   const lock = new DatabaseSync(join(path, 'lock.db'))

@@ -46,15 +46,22 @@ describe('a record', () => {
 
   test('of an error has its code', () => {
     const line = write({}, { ...decision, outcome: 'error', error: new PdpError('ERR_STEPS_EXHAUSTED', 'too many "steps"') })
-    expect(JSON.parse(line)).toMatchObject({ decision: false, outcome: 'error', error: { code: 'ERR_STEPS_EXHAUSTED', message: 'too many "steps"' } })
+    expect(JSON.parse(line)).toMatchObject({
+      decision: false,
+      outcome: 'error',
+      error: { code: 'ERR_STEPS_EXHAUSTED', message: 'too many "steps"' },
+    })
     expect(recordSchema.safeParse(JSON.parse(line)).error).toBeUndefined()
   })
 
-  test.each(['/subject/properties/ssn', '/input/subject/properties/ssn', '/subject/properties/*', '/subject/*/ssn'])('masked at %s shows the value nowhere', (pointer) => {
-    const line = write({ mask: [pointer] })
-    expect(line).not.toContain('canary')
-    expect(JSON.parse(line)).toMatchObject({ masked: [pointer], replayable: 'masked', subject: { type: 'user' } })
-  })
+  test.each(['/subject/properties/ssn', '/input/subject/properties/ssn', '/subject/properties/*', '/subject/*/ssn'])(
+    'masked at %s shows the value nowhere',
+    (pointer) => {
+      const line = write({ mask: [pointer] })
+      expect(line).not.toContain('canary')
+      expect(JSON.parse(line)).toMatchObject({ masked: [pointer], replayable: 'masked', subject: { type: 'user' } })
+    },
+  )
 
   test('of a large input has its hash and its size', () => {
     const input = `{"x":"${'é'.repeat(600)}"}`

@@ -1,9 +1,9 @@
 import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from '@jest/globals'
-import { type Headers, pack } from 'tar-stream'
+import { type Header, pack } from 'tar-stream'
 import { digestOf, readArchive, writeArchive } from '../../src/bundles/archive.ts'
 
-async function archiveOf(entries: readonly (Partial<Headers> & { name: string; content?: string })[]): Promise<Buffer> {
+async function archiveOf(entries: readonly (Partial<Header> & { name: string; content?: string })[]): Promise<Buffer> {
   const tar = pack()
   for (const { content, ...header } of entries) tar.entry(header, content ?? '')
   tar.finalize()
@@ -27,7 +27,9 @@ describe('readArchive', () => {
   })
 
   test.each(['symlink', 'link', 'fifo', 'character-device', 'block-device'] as const)('refuses a %s', async (type) => {
-    await expect(readArchive(await archiveOf([{ name: 'a', type, linkname: 'b' }]))).rejects.toMatchObject({ code: 'ERR_BUNDLE_ENTRY_TYPE' })
+    await expect(readArchive(await archiveOf([{ name: 'a', type, linkname: 'b' }]))).rejects.toMatchObject({
+      code: 'ERR_BUNDLE_ENTRY_TYPE',
+    })
   })
 
   test.each([
@@ -65,5 +67,7 @@ test('writeArchive gives the same bytes for the same files, and readArchive the 
   const one = await writeArchive(files)
   const two = await writeArchive(new Map([...files].reverse()))
   expect(digestOf(one)).toBe(digestOf(two))
-  expect(Object.fromEntries([...(await readArchive(one))].map(([path, content]) => [path, content.toString()]))).toEqual(Object.fromEntries(files))
+  expect(Object.fromEntries([...(await readArchive(one))].map(([path, content]) => [path, content.toString()]))).toEqual(
+    Object.fromEntries(files),
+  )
 })

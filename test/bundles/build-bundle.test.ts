@@ -43,23 +43,34 @@ describe('a folder', () => {
   })
 
   test('without an entrypoint says how to mark one', async () => {
-    await expect(build(tempFolder({ 'p.rego': 'package p\n\nx := 1\n' }))).rejects.toMatchObject({ code: 'ERR_REGO', message: expect.stringContaining('entrypoint: true') })
+    await expect(build(tempFolder({ 'p.rego': 'package p\n\nx := 1\n' }))).rejects.toMatchObject({
+      code: 'ERR_REGO',
+      message: expect.stringContaining('entrypoint: true'),
+    })
   })
 
   test('that does not exist is named', async () => {
-    await expect(readFolder('/nonexistent-folder', toolchain)).rejects.toMatchObject({ code: 'ERR_FILE', message: expect.stringContaining('/nonexistent-folder') })
+    await expect(readFolder('/nonexistent-folder', toolchain)).rejects.toMatchObject({
+      code: 'ERR_FILE',
+      message: expect.stringContaining('/nonexistent-folder'),
+    })
   })
 })
 
 test('an archive without policy.wasm is refused, with what to do', async () => {
   const { writeArchive } = await import('../../src/bundles/archive.ts')
-  await expect(readBundle(await writeArchive(new Map([['data.json', '{}']])))).rejects.toMatchObject({ code: 'ERR_BUNDLE_INVALID', message: expect.stringContaining('verdict build') })
+  await expect(readBundle(await writeArchive(new Map([['data.json', '{}']])))).rejects.toMatchObject({
+    code: 'ERR_BUNDLE_INVALID',
+    message: expect.stringContaining('verdict build'),
+  })
 })
 
 test('a cut bundle never reads', async () => {
   const whole = await build(tempFolder({ 'p.rego': 'package p\n\n# METADATA\n# entrypoint: true\nx := 1\n' }))
   for (let i = 0; i < 200; i++) {
-    await expect(readBundle(whole.subarray(0, Math.floor((whole.length * i) / 200)))).rejects.toMatchObject({ code: expect.stringMatching(/^ERR_BUNDLE/) })
+    await expect(readBundle(whole.subarray(0, Math.floor((whole.length * i) / 200)))).rejects.toMatchObject({
+      code: expect.stringMatching(/^ERR_BUNDLE/),
+    })
   }
   expect((await readArchive(whole)).size).toBe(4)
 })

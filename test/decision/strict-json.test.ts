@@ -83,10 +83,15 @@ describe('parseStrictJson', () => {
 describe('any JSON value', () => {
   const unbounded = { maxDepth: 1_000, maxMembers: 1_000_000, forbidPrototypeKeys: false }
   const space = fc.constantFrom('', ' ', '\n', '\t\r\n ')
-  const spaced = fc.tuple(fc.jsonValue({ maxDepth: 4 }), space).map(([value, s]) => (s === '' ? JSON.stringify(value) : JSON.stringify(value, undefined, 1).replaceAll('\n', `\n${s}`)))
+  const spaced = fc
+    .tuple(fc.jsonValue({ maxDepth: 4 }), space)
+    .map(([value, s]) => (s === '' ? JSON.stringify(value) : JSON.stringify(value, undefined, 1).replaceAll('\n', `\n${s}`)))
 
   test('is read as JSON.parse reads it', () => {
-    fc.assert(fc.property(spaced, (text) => expect(parseStrictJson(text, unbounded).value).toEqual(JSON.parse(text))), { numRuns: 2_000 })
+    fc.assert(
+      fc.property(spaced, (text) => expect(parseStrictJson(text, unbounded).value).toEqual(JSON.parse(text))),
+      { numRuns: 2_000 },
+    )
   })
 
   test('falls apart into members and elements whose texts have the same values', () => {
@@ -118,11 +123,14 @@ describe('any JSON value', () => {
   test('is never accepted when JSON.parse refuses it, and the scan always ends', () => {
     const fragment = fc.constantFrom('{', '}', '[', ']', ',', ':', '"', '\\', '"a"', '1', '-', 'e', '\\u00', 'null', ' ')
     fc.assert(
-      fc.property(fc.array(fragment, { maxLength: 30 }).map((parts) => parts.join('')), (text) => {
-        const strict = codeOf(() => parseStrictJson(text, unbounded))
-        const plain = codeOf(() => JSON.parse(text))
-        if (plain !== 'accepted') expect(strict).not.toBe('accepted')
-      }),
+      fc.property(
+        fc.array(fragment, { maxLength: 30 }).map((parts) => parts.join('')),
+        (text) => {
+          const strict = codeOf(() => parseStrictJson(text, unbounded))
+          const plain = codeOf(() => JSON.parse(text))
+          if (plain !== 'accepted') expect(strict).not.toBe('accepted')
+        },
+      ),
       { numRuns: 5_000 },
     )
   })

@@ -102,7 +102,8 @@ describe('test', () => {
 })
 
 describe('check', () => {
-  const schema = '{"type":"object","additionalProperties":false,"properties":{"user":{"type":"object","properties":{"id":{"type":"string"}},"additionalProperties":false}}}'
+  const schema =
+    '{"type":"object","additionalProperties":false,"properties":{"user":{"type":"object","properties":{"id":{"type":"string"}},"additionalProperties":false}}}'
 
   test('finds references that the schema of input does not have', async () => {
     const files = { 'p.rego': 'package p\n\nallow if input.user.nmae == "x"\n' }
@@ -129,7 +130,13 @@ describe('eval', () => {
   const files = { 'p.rego': 'package p\n\nx := {"n": input.n, "trace": data.t}\n\nt := time.now_ns()\n' }
 
   test('gives the result with its digits and a trace', async () => {
-    const { result, trace } = await toolchain.eval({ files, entrypoint: 'p/x', input: '{"n":1.0}', data: '{"t":"\\"trace\\":\\"x\\""}', explain: 'full' })
+    const { result, trace } = await toolchain.eval({
+      files,
+      entrypoint: 'p/x',
+      input: '{"n":1.0}',
+      data: '{"t":"\\"trace\\":\\"x\\""}',
+      explain: 'full',
+    })
     expect(result).toBe('{"n":1.0,"trace":"\\"trace\\":\\"x\\""}')
     expect(trace).toContain('p.rego:3')
   })

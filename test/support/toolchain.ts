@@ -1,7 +1,7 @@
 // One toolchain for a test file, and policies compiled with it.
 import { afterAll } from '@jest/globals'
-import type { PolicyLimits } from '../../src/policy/policy-limits.ts'
 import { PolicyInstance } from '../../src/policy/policy-instance.ts'
+import type { PolicyLimits } from '../../src/policy/policy-limits.ts'
 import { compilePolicyModule } from '../../src/policy/policy-module.ts'
 import { createReactorHost, type ReactorHost } from '../../src/rego/reactor-host.ts'
 import { Toolchain } from '../../src/rego/toolchain.ts'
@@ -25,7 +25,12 @@ export async function startPolicy(
   options: { data?: string; limits?: PolicyLimits } = {},
 ): Promise<{ instance: PolicyInstance; evaluate(entrypoint: string, input?: string): string | undefined }> {
   const { wasm } = await toolchain.build({ files: { 'policy.rego': rego } }, entrypoints, true)
-  const instance = new PolicyInstance(await compilePolicyModule(wasm), options.data ?? '{}', await builtinHost(), options.limits ?? defaultLimits)
+  const instance = new PolicyInstance(
+    await compilePolicyModule(wasm),
+    options.data ?? '{}',
+    await builtinHost(),
+    options.limits ?? defaultLimits,
+  )
   return {
     instance,
     evaluate: (entrypoint, input) => instance.evaluate(instance.entrypoints.get(entrypoint) as number, input, 1_772_618_400_000).result,

@@ -156,13 +156,19 @@ describe('A12, A13 targets have one reading', () => {
     '/..',
     '/.verdict/admin.token',
   ])('%s: 404', async (target) => {
-    const answer = await rawRequest(service.url, rawDecide([`POST ${target} HTTP/1.1`, 'Host: localhost', json, `Content-Length: ${body.length}`], body))
+    const answer = await rawRequest(
+      service.url,
+      rawDecide([`POST ${target} HTTP/1.1`, 'Host: localhost', json, `Content-Length: ${body.length}`], body),
+    )
     expect([400, 404]).toContain(answer.status)
     expect(answer.body).not.toContain('"decision"')
   })
 
   test('an encoded letter is the letter, and the answer is of the same route', async () => {
-    const answer = await rawRequest(service.url, rawDecide(['POST /v1/decid%65 HTTP/1.1', 'Host: localhost', json, `Content-Length: ${body.length}`], body))
+    const answer = await rawRequest(
+      service.url,
+      rawDecide(['POST /v1/decid%65 HTTP/1.1', 'Host: localhost', json, `Content-Length: ${body.length}`], body),
+    )
     expect([200, 404]).toContain(answer.status)
   })
 })
@@ -205,12 +211,16 @@ describe('A16 hosts', () => {
     ['with a name behind it', ['Host: localhost evil']],
     ['with user information', ['Host: evil@localhost']],
   ])('%s: 400', async (_what, hosts) => {
-    const answer = await rawRequest(service.url, rawDecide(['POST /v1/decide HTTP/1.1', ...hosts, json, `Content-Length: ${body.length}`], body))
+    const answer = await rawRequest(
+      service.url,
+      rawDecide(['POST /v1/decide HTTP/1.1', ...hosts, json, `Content-Length: ${body.length}`], body),
+    )
     expect(answer.status).toBe(400)
   })
 
   test('an absolute target of another host: 400, of the same host: answered', async () => {
-    const ask = (target: string) => rawRequest(service.url, rawDecide([`POST ${target} HTTP/1.1`, 'Host: localhost', json, `Content-Length: ${body.length}`], body))
+    const ask = (target: string) =>
+      rawRequest(service.url, rawDecide([`POST ${target} HTTP/1.1`, 'Host: localhost', json, `Content-Length: ${body.length}`], body))
     expect((await ask('http://evil.example/v1/decide')).status).toBe(400)
     expect((await ask('http://localhost/v1/decide')).status).toBe(200)
   })

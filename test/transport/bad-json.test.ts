@@ -4,7 +4,8 @@ import { rawDecide, rawRequest } from '../support/raw-http.ts'
 import { question, startTestService, type TestService } from '../support/service.ts'
 
 const policy = {
-  'p.rego': 'package p\n\n# METADATA\n# entrypoint: true\ndecision := {"allow": input.subject.id == "alice", "context": {"got": object.get(input, "context", null)}}\n',
+  'p.rego':
+    'package p\n\n# METADATA\n# entrypoint: true\ndecision := {"allow": input.subject.id == "alice", "context": {"got": object.get(input, "context", null)}}\n',
 }
 const limits = { 'requests.maxDepth': 32, 'requests.maxMembers': 5_000, 'requests.maxBatchSize': 10 }
 let service: TestService
@@ -13,7 +14,8 @@ beforeAll(async () => {
   service = await startTestService(policy, limits)
 })
 
-const withContext = (context: string) => `{"subject":{"type":"user","id":"alice"},"action":{"name":"read"},"resource":{"type":"doc","id":"1"},"context":${context}}`
+const withContext = (context: string) =>
+  `{"subject":{"type":"user","id":"alice"},"action":{"name":"read"},"resource":{"type":"doc","id":"1"},"context":${context}}`
 const withSubject = (subject: string) => `{"subject":${subject},"action":{"name":"read"},"resource":{"type":"doc","id":"1"}}`
 
 test.each<[string, number, string, string]>([
@@ -23,7 +25,12 @@ test.each<[string, number, string, string]>([
   ['C2 __proto__', 400, 'ERR_FORBIDDEN_KEY', withContext('{"a":[{"__proto__":{"polluted":true}}]}')],
   ['C2 constructor.prototype', 400, 'ERR_FORBIDDEN_KEY', withContext('{"constructor":{"prototype":{"polluted":true}}}')],
   ['C2 toString', 400, 'ERR_FORBIDDEN_KEY', withContext('{"toString":1}')],
-  ['C2 prototype keys among properties', 400, 'ERR_FORBIDDEN_KEY', withSubject('{"type":"user","id":"alice","properties":{"__proto__":{}}}')],
+  [
+    'C2 prototype keys among properties',
+    400,
+    'ERR_FORBIDDEN_KEY',
+    withSubject('{"type":"user","id":"alice","properties":{"__proto__":{}}}'),
+  ],
   ['C3 a lone surrogate', 400, 'ERR_INVALID_UTF8', withContext('{"a":"\\ud800"}')],
   ['C3 a byte order mark', 400, 'ERR_INVALID_JSON', `\ufeff${withContext('{}')}`],
   ['C4 1,001 digits', 400, 'ERR_UNSAFE_NUMBER', withContext(`{"n":${'9'.repeat(1_001)}}`)],
@@ -58,12 +65,22 @@ test.each<[string, number, string, string]>([
   ['C10 an id that is null', 400, 'ERR_INVALID_REQUEST', withSubject('{"type":"user","id":null}')],
   ['C10 an id in a list', 400, 'ERR_INVALID_REQUEST', withSubject('{"type":"user","id":["a"]}')],
   ['C10 properties that are a list', 400, 'ERR_INVALID_REQUEST', withSubject('{"type":"user","id":"a","properties":[]}')],
-  ['C10 a name that is a number', 400, 'ERR_INVALID_REQUEST', '{"subject":{"type":"u","id":"a"},"action":{"name":123},"resource":{"type":"d","id":"1"}}'],
+  [
+    'C10 a name that is a number',
+    400,
+    'ERR_INVALID_REQUEST',
+    '{"subject":{"type":"u","id":"a"},"action":{"name":123},"resource":{"type":"d","id":"1"}}',
+  ],
   ['C10 a context that is text', 400, 'ERR_INVALID_REQUEST', withContext('"x"')],
   ['C11 too large a batch', 413, 'ERR_BATCH_TOO_LARGE', `{"evaluations":[${Array(11).fill('{}')}]}`],
   ['a policy that is no name', 400, 'ERR_INVALID_REQUEST', `{"policy":"../x",${withContext('{}').slice(1)}`],
   ['a bundle that is not there', 404, 'ERR_UNKNOWN_BUNDLE', `{"policy":"other",${withContext('{}').slice(1)}`],
-  ['A13 an entrypoint that is a query', 404, 'ERR_UNKNOWN_ENTRYPOINT', `{"policy":"main:p/decision\\"];input.x",${withContext('{}').slice(1)}`],
+  [
+    'A13 an entrypoint that is a query',
+    404,
+    'ERR_UNKNOWN_ENTRYPOINT',
+    `{"policy":"main:p/decision\\"];input.x",${withContext('{}').slice(1)}`,
+  ],
   ['an entrypoint of the prototype', 404, 'ERR_UNKNOWN_ENTRYPOINT', `{"policy":"main:__proto__",${withContext('{}').slice(1)}`],
 ])('%s: %d %s', async (_what, status, code, body) => {
   const answer = await service.decide(body)

@@ -1,0 +1,82 @@
+// Against the real `opa` program, where VERDICT_OPA names one that was built with its WebAssembly engine
+// (`go install -tags opa_wasm github.com/open-policy-agent/opa@v1.22.2`): bundles go both ways.
+import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from '@jest/globals'
+import { readBundle } from '../../src/bundles/read-bundle.ts'
+import { PolicyInstance } from '../../src/policy/policy-instance.ts'
+import { compilePolicyModule } from '../../src/policy/policy-module.ts'
+import { runCli } from '../support/cli.ts'
+import { question, startTestService } from '../support/service.ts'
+import { tempFolder } from '../support/temp-folder.ts'
+import { builtinHost, defaultLimits } from '../support/toolchain.ts'
+
+const opa = process.env.VERDICT_OPA
+const policies = new URL('../../policies', import.meta.url).pathname
+const trusted = { caller: { authenticated: false, address: '127.0.0.1' }, time: 1_772_618_400_000_000_000 }
+const inputs = ['alice', 'bob', 'carol', 'dave', 'mallory', 'nobody'].flatMap((id) =>
+  ['read', 'update', 'share', 'purge'].flatMap((name) =>
+    ['roadmap', 'salaries', 'notes', 'unknown'].map((doc) => ({
+      subject: { type: 'user', id },
+      action: { name },
+      resource: { type: 'document', id: doc },
+      trusted,
+    })),
+  ),
+)
+
+/** Verdict's engine on a bundle, without a service, so that the input is the very same. */
+async function startBundle(path: string): Promise<(input: string) => string | undefined> {
+  const bundle = await readBundle(readFileSync(path))
+  const instance = new PolicyInstance(await compilePolicyModule(bundle.wasm), bundle.data, await builtinHost(), defaultLimits)
+  return (input) => instance.evaluate(instance.entrypoints.get('authz/decision') as number, input, 0).result
+}
+
+/** Sets come out as lists whose order is not part of the value. */
+const sorted = (value: unknown): unknown =>
+  Array.isArray(value)
+    ? value.map(sorted).sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1))
+    : typeof value === 'object' && value !== null
+      ? Object.fromEntries(Object.entries(value).sort().map(([k, v]) => [k, sorted(v)]))
+      : value
+
+// Without the program these are skipped, and Jest says so; .ci/run always has it.
+const withOpa = opa === undefined ? describe.skip : describe
+
+withOpa('the opa program', () => {
+  const run = (args: string[], input = '') => execFileSync(opa as string, args, { input, encoding: 'utf8' })
+
+  test('loads a bundle of `verdict build` and answers the same from it', async () => {
+    const bundle = join(tempFolder(), 'b.tar.gz')
+    expect((await runCli(['build', policies, '-o', bundle])).code).toBe(0)
+    const cases = JSON.stringify(inputs)
+    const byOpa = JSON.parse(run(['eval', '-b', bundle, '-I', '-f', 'raw', '[r | some i in input; r := data.authz.decision with input as i]'], cases))
+    const own = []
+    const instance = await startBundle(bundle)
+    for (const input of inputs) own.push(JSON.parse(instance(JSON.stringify(input)) as string))
+    expect(own.map(sorted)).toEqual(byOpa.map(sorted))
+    expect(new Set(own.map((decision) => decision.allow)).size).toBe(2)
+  })
+
+  test('builds a bundle that is served unchanged', async () => {
+    const bundle = join(tempFolder(), 'o.tar.gz')
+    run(['build', '-t', 'wasm', '-b', policies, '--ignore', '*_test.rego', '-o', bundle])
+    const service = await startTestService(bundle)
+    expect((await service.decide(question)).json).toMatchObject({ decision: true, policy: { entrypoint: 'authz/decision', revision: 'starter' } })
+    expect((await service.decide({ ...question, subject: { type: 'user', id: 'eve' } })).json.decision).toBe(false)
+    await service.stop()
+  })
+})
+
+test('a bundle gives the same decisions as its folder', async () => {
+  const bundle = join(tempFolder(), 'b.tar.gz')
+  expect((await runCli(['build', policies, '-o', bundle])).code).toBe(0)
+  const [one, two] = [await startTestService(policies), await startTestService(bundle)]
+  for (const { subject, action, resource } of inputs) {
+    const [a, b] = [await one.decide({ subject, action, resource }), await two.decide({ subject, action, resource })]
+    expect([a.json.decision, a.json.context, a.json.policy]).toEqual([b.json.decision, b.json.context, b.json.policy])
+  }
+  await one.stop()
+  await two.stop()
+})
