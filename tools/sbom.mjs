@@ -8,7 +8,14 @@ import { readFileSync, writeFileSync } from 'node:fs'
  * @param {string} file where to write
  */
 export function writeSbom(root, file) {
-  const bom = JSON.parse(execFileSync('npm', ['sbom', '--omit=dev', '--sbom-format=cyclonedx'], { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'], maxBuffer: 2 ** 26 }))
+  const bom = JSON.parse(
+    execFileSync('npm', ['sbom', '--omit=dev', '--sbom-format=cyclonedx'], {
+      cwd: root,
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+      maxBuffer: 2 ** 26,
+    }),
+  )
   const toolchain = `${root}src/rego/toolchain/`
   const modules = [...readFileSync(`${toolchain}NOTICES`, 'utf8').matchAll(/^=+\n(\S+) (v\S+)\n=+$/gm)]
   bom.components.push({

@@ -1,4 +1,4 @@
-// Against the real `opa` program, where VERDICT_OPA names one that was built with its WebAssembly engine
+// Against the real `opa` program, where OPA_PROGRAM names one that was built with its WebAssembly engine
 // (`go install -tags opa_wasm github.com/open-policy-agent/opa@v1.22.2`): bundles go both ways.
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
@@ -12,7 +12,7 @@ import { question, startTestService } from '../support/service.ts'
 import { tempFolder } from '../support/temp-folder.ts'
 import { builtinHost, defaultLimits } from '../support/toolchain.ts'
 
-const opa = process.env.VERDICT_OPA
+const opa = process.env.OPA_PROGRAM
 const policies = new URL('../../policies', import.meta.url).pathname
 const trusted = { caller: { authenticated: false, address: '127.0.0.1' }, time: 1_772_618_400_000_000_000 }
 const inputs = ['alice', 'bob', 'carol', 'dave', 'mallory', 'nobody'].flatMap((id) =>
@@ -38,7 +38,11 @@ const sorted = (value: unknown): unknown =>
   Array.isArray(value)
     ? value.map(sorted).sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1))
     : typeof value === 'object' && value !== null
-      ? Object.fromEntries(Object.entries(value).sort().map(([k, v]) => [k, sorted(v)]))
+      ? Object.fromEntries(
+          Object.entries(value)
+            .sort()
+            .map(([k, v]) => [k, sorted(v)]),
+        )
       : value
 
 // Without the program these are skipped, and Jest says so; .ci/run always has it.
@@ -51,7 +55,9 @@ withOpa('the opa program', () => {
     const bundle = join(tempFolder(), 'b.tar.gz')
     expect((await runCli(['build', policies, '-o', bundle])).code).toBe(0)
     const cases = JSON.stringify(inputs)
-    const byOpa = JSON.parse(run(['eval', '-b', bundle, '-I', '-f', 'raw', '[r | some i in input; r := data.authz.decision with input as i]'], cases))
+    const byOpa = JSON.parse(
+      run(['eval', '-b', bundle, '-I', '-f', 'raw', '[r | some i in input; r := data.authz.decision with input as i]'], cases),
+    )
     const own = []
     const instance = await startBundle(bundle)
     for (const input of inputs) own.push(JSON.parse(instance(JSON.stringify(input)) as string))
@@ -63,7 +69,10 @@ withOpa('the opa program', () => {
     const bundle = join(tempFolder(), 'o.tar.gz')
     run(['build', '-t', 'wasm', '-b', policies, '--ignore', '*_test.rego', '-o', bundle])
     const service = await startTestService(bundle)
-    expect((await service.decide(question)).json).toMatchObject({ decision: true, policy: { entrypoint: 'authz/decision', revision: 'starter' } })
+    expect((await service.decide(question)).json).toMatchObject({
+      decision: true,
+      policy: { entrypoint: 'authz/decision', revision: 'starter' },
+    })
     expect((await service.decide({ ...question, subject: { type: 'user', id: 'eve' } })).json.decision).toBe(false)
     await service.stop()
   })

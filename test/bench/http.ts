@@ -1,0 +1,163 @@
+// Decisions a second over HTTP, record on, one core, beside OPA with its decision log on, in the same run.
+//   npm run bench:http            measures and rewrites its part of docs/benchmarks.md
+//   npm run bench:http -- --quick one short round, prints only; for CI
+// Needs Linux, wrk, taskset and the program opa (OPA_PROGRAM or on the PATH). Servers run on core 0, the load on core 1.
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { cpus, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+const quick = process.argv.includes('--quick')
+const rounds = quick ? 1 : 5
+const seconds = quick ? 3 : 8
+const connections = 32
+const root = new URL('../../', import.meta.url).pathname
+const folder = mkdtempSync(join(tmpdir(), 'verdict-bench-'))
+const opaProgram = process.env.OPA_PROGRAM ?? 'opa'
+
+const policy = `package authz
+
+default allow := false
+
+# METADATA
+# entrypoint: true
+decision := {"allow": allow, "reasons": reasons}
+
+roles contains r if some r in data.assignments[input.subject.id]
+
+allow if {
+	some r in roles
+	some g in data.grants[r]
+	g.action == input.action.name
+	g.type == input.resource.type
+}
+
+allow if {
+	input.resource.properties.owner == input.subject.id
+	input.action.name in {"read", "update"}
+	input.context.hour >= 8
+	input.context.hour < 18
+}
+
+reasons contains "no-role" if not allow
+`
+const read = { action: 'read', type: 'doc' }
+const data = {
+  assignments: { alice: ['admin'], bob: ['viewer'] },
+  grants: { admin: [read, { action: 'write', type: 'doc' }], viewer: [read] },
+}
+const question = (i: number) => ({
+  subject: { type: 'user', id: 'bob' },
+  action: { name: 'read' },
+  resource: { type: 'doc', id: String(i), properties: { owner: 'alice' } },
+  context: { hour: 10 },
+})
+
+interface Measured {
+  readonly perSecond: number
+  readonly p50Ms: number
+  readonly p99Ms: number
+}
+
+const children: ChildProcess[] = []
+process.on('exit', () => {
+  for (const child of children) child.kill('SIGKILL')
+  rmSync(folder, { recursive: true, force: true })
+})
+
+const bundle = join(folder, 'bundle')
+mkdirSync(bundle)
+writeFileSync(join(bundle, 'authz.rego'), policy)
+writeFileSync(join(bundle, 'data.json'), JSON.stringify(data))
+const verdictPort = await freePort()
+const opaPort = await freePort()
+const main = [process.execPath, '--disable-warning=ExperimentalWarning', `${root}src/main.ts`]
+start([...main, 'serve', '--bundle', bundle, '--port', String(verdictPort), '--state', join(folder, 'state')])
+start([opaProgram, 'run', '-s', '--addr', `127.0.0.1:${opaPort}`, '--log-level', 'error', '--set', 'decision_logs.console=true', bundle])
+await ready(`http://127.0.0.1:${verdictPort}/readyz`)
+await ready(`http://127.0.0.1:${opaPort}/health`)
+
+const verdict = { url: `http://127.0.0.1:${verdictPort}/v1/decide`, script: lua('verdict', question) }
+const opa = { url: `http://127.0.0.1:${opaPort}/v1/data/authz/decision`, script: lua('opa', (i) => ({ input: question(i) })) }
+wrk(verdict)
+wrk(opa)
+const pairs = Array.from({ length: rounds }, () => ({ verdict: wrk(verdict), opa: wrk(opa) }))
+const report = table(pairs)
+process.stdout.write(`${report}\n`)
+if (!quick) {
+  const page = `${root}docs/benchmarks.md`
+  writeFileSync(page, readFileSync(page, 'utf8').replace(/(<!-- bench:http -->\n)[\s\S]*?(<!-- \/bench:http -->)/, `$1${report}\n$2`))
+}
+process.exit(0)
+
+function start(command: readonly string[]): void {
+  const sink = openSync(join(folder, `${children.length}.log`), 'w')
+  children.push(spawn('taskset', ['-c', '0', ...command], { stdio: ['ignore', sink, sink] }))
+}
+
+/** A script for wrk that sends 500 different bodies in turn and ends with one line of figures. */
+function lua(name: string, make: (i: number) => object): string {
+  const file = join(folder, `${name}.lua`)
+  const bodies = Array.from({ length: 500 }, (_, i) => `'${JSON.stringify(make(i))}'`)
+  const script = [
+    `local bodies = {${bodies.join(',')}}`,
+    'local n = 0',
+    'request = function() n = n % 500 + 1; return wrk.format("POST", nil, {["Content-Type"]="application/json"}, bodies[n]) end',
+    'done = function(s, l) local bad = s.errors.status + s.errors.read + s.errors.timeout',
+    '  io.write(string.format("RESULT %f %f %f %d\\n", s.requests / s.duration * 1e6, l:percentile(50) / 1000, l:percentile(99) / 1000, bad)) end',
+  ]
+  writeFileSync(file, script.join('\n'))
+  return file
+}
+
+function wrk({ url, script }: { url: string; script: string }): Measured {
+  const out = execFileSync('taskset', ['-c', '1', 'wrk', '-t1', `-c${connections}`, `-d${seconds}s`, '-s', script, url], {
+    encoding: 'utf8',
+  })
+  const [, perSecond, p50, p99, bad] = /RESULT (\S+) (\S+) (\S+) (\d+)/.exec(out) ?? []
+  if (bad !== '0') throw new Error(`${bad} answers of ${url} were not right:\n${out}`)
+  return { perSecond: Number(perSecond), p50Ms: Number(p50), p99Ms: Number(p99) }
+}
+
+function table(measured: readonly { verdict: Measured; opa: Measured }[]): string {
+  const median = (values: number[]) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)] as number
+  const row = (name: 'verdict' | 'opa', label: string) => {
+    const of = (key: keyof Measured) => median(measured.map((pair) => pair[name][key]))
+    return `| ${label} | ${Math.round(of('perSecond')).toLocaleString('en')} | ${of('p50Ms').toFixed(2)} | ${of('p99Ms').toFixed(2)} |`
+  }
+  const ratios = measured.map((pair) => pair.verdict.perSecond / pair.opa.perSecond)
+  const version = /Version: (\S+)/.exec(execFileSync(opaProgram, ['version'], { encoding: 'utf8' }))?.[1]
+  return [
+    '| server | requests a second | p50 (ms) | p99 (ms) |',
+    '|---|---|---|---|',
+    row('verdict', 'Verdict, `/v1/decide`, record on'),
+    row('opa', `OPA ${version}, \`/v1/data\`, decision log on the console`),
+    '',
+    `Verdict answers **${median(ratios).toFixed(2)} times** as many (median of ${ratios.length} paired rounds of ${seconds} s; ` +
+      `lowest ${Math.min(...ratios).toFixed(2)}, highest ${Math.max(...ratios).toFixed(2)}).`,
+    `Machine: ${cpus()[0]?.model.trim()}, Node.js ${process.versions.node}; server on core 0, wrk with ${connections} connections on core 1.`,
+  ].join('\n')
+}
+
+function freePort(): Promise<number> {
+  return new Promise((done) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as { port: number }
+      server.close(() => done(port))
+    })
+  })
+}
+
+async function ready(url: string): Promise<void> {
+  for (let i = 0; i < 600; i++) {
+    const ok = await fetch(url).then(
+      (response) => response.ok,
+      () => false,
+    )
+    if (ok) return
+    await sleep(100)
+  }
+  throw new Error(`${url} did not get ready:\n${readFileSync(join(folder, '0.log'), 'utf8')}`)
+}
