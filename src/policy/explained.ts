@@ -15,7 +15,11 @@ export type Explainer = (question: {
   readonly timeNs: bigint
 }) => Promise<string>
 
+/** Explanations that may be under way at once: each takes a worker tens of milliseconds. */
+const maxUnderWay = 4
+
 export function explained(inner: Decider, bundles: ActiveBundles, trustedKey: string, explain: Explainer): Decider {
+  let underWay = 0
   return {
     decide(request: DecisionRequest): Decision | Promise<Decision> {
       const decided = inner.decide(request)
@@ -29,6 +33,8 @@ export function explained(inner: Decider, bundles: ActiveBundles, trustedKey: st
     const bundle = decision.policy === undefined ? undefined : bundles.get(decision.policy.bundle)
     if (decision.policy === undefined || bundle === undefined || bundle.epoch !== decision.policy.epoch) return decision
     if (Object.keys(bundle.modules).length === 0) return { ...decision, explanation: 'the bundle carries no Rego sources to explain with' }
+    if (underWay >= maxUnderWay) return { ...decision, explanation: 'too many explanations are being made: ask again later' }
+    underWay++
     try {
       const explanation = await explain({
         files: bundle.modules,
@@ -40,6 +46,8 @@ export function explained(inner: Decider, bundles: ActiveBundles, trustedKey: st
       return { ...decision, explanation }
     } catch (thrown) {
       return { ...decision, explanation: `no explanation: ${toPdpError(thrown).message}` }
+    } finally {
+      underWay--
     }
   }
 }

@@ -40,7 +40,7 @@ export class ReactorHost {
   }
 
   #started(): Reactor {
-    this.#reactor ??= new Reactor(this.#module, this.#runtimeJson)
+    this.#reactor ??= new Reactor(this.#module, { runtimeJson: this.#runtimeJson, restorable: true })
     return this.#reactor
   }
 }

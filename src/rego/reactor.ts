@@ -23,14 +23,20 @@ const maxRestoredBytes = 256 * 1024 * 1024
 export class Reactor {
   readonly #module: WebAssembly.Module
   readonly #runtimeJson: string | undefined
+  readonly #restorable: boolean
   #exports!: ReactorExports
   #steps!: WebAssembly.Global
-  #snapshot!: Snapshot
+  #snapshot: Snapshot | undefined
 
-  /** @param runtimeJson what opa.runtime() answers, as JSON text; default `{}` */
-  constructor(module: WebAssembly.Module, runtimeJson?: string) {
+  /**
+   * @param options.runtimeJson what opa.runtime() answers, as JSON text; default `{}`
+   * @param options.restorable keep a copy of memory (23 MB), so that recovery from a trap takes milliseconds; default
+   * false: a trapped instance is replaced, which takes some 100 ms
+   */
+  constructor(module: WebAssembly.Module, options: { runtimeJson?: string; restorable?: boolean } = {}) {
     this.#module = module
-    this.#runtimeJson = runtimeJson
+    this.#runtimeJson = options.runtimeJson
+    this.#restorable = options.restorable ?? false
     this.#start()
   }
 
@@ -45,7 +51,7 @@ export class Reactor {
       this.#write(this.#runtimeJson)
       if (this.#exports.set_runtime() !== 0) throw new PdpError('ERR_TOOLCHAIN', 'opa.runtime() must be JSON')
     }
-    this.#snapshot = takeSnapshot(instance, this.#exports.memory)
+    this.#snapshot = this.#restorable ? takeSnapshot(instance, this.#exports.memory) : undefined
   }
 
   /** Bytes of memory that the instance holds. */
@@ -103,7 +109,7 @@ export class Reactor {
 
   #recover(): void {
     this.#steps.value = unlimited
-    if (this.memoryBytes > maxRestoredBytes) this.#start()
+    if (this.#snapshot === undefined || this.memoryBytes > maxRestoredBytes) this.#start()
     else this.#snapshot.restore()
   }
 }

@@ -139,6 +139,14 @@ describe('one question', () => {
     await service.stop()
   })
 
+  test('more explanations than can be made at once leave decisions as they are', async () => {
+    const service = await startTestService(policy)
+    const answers = await Promise.all(Array.from({ length: 12 }, () => service.decide({ ...question, explain: true })))
+    expect(answers.every(({ json }) => json.decision === true)).toBe(true)
+    expect(answers.filter(({ json }) => json.explanation[0].startsWith('too many')).length).toBeGreaterThan(0)
+    await service.stop()
+  })
+
   test('the trace of the caller goes on in the record', async () => {
     const service = await startTestService(policy)
     await service.decide(question, { traceparent: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01', 'x-request-id': 'r-1' })
