@@ -280,3 +280,13 @@ test('a masked value is in no record', async () => {
   expect(JSON.stringify(record)).not.toContain('canary-7')
   expect(record).toMatchObject({ replayable: 'masked' })
 })
+
+test('while a record cannot be kept nothing is answered, and the service is not ready', async () => {
+  const service = await startTestService(policy, { 'decisionLog.maxPendingBytes': 1, 'decisionLog.flushIntervalMs': 10_000 })
+  expect((await service.decide(question)).status).toBe(200)
+  const refused = await service.decide(question)
+  expect([refused.status, refused.json.error.code, refused.headers.get('retry-after')]).toEqual([503, 'ERR_LOG_UNAVAILABLE', '1'])
+  expect((await service.decide({ ...question, evaluations: [{}, {}] })).status).toBe(503)
+  expect((await fetch(`${service.url}/readyz`)).status).toBe(503)
+  expect(await service.stop()).toHaveLength(1)
+})
