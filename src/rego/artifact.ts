@@ -5,17 +5,18 @@ import { readFileSync } from 'node:fs'
 import { zstdDecompressSync } from 'node:zlib'
 import { PdpError } from '../errors.ts'
 
-const folder = new URL('./toolchain/', import.meta.url)
+const committed = new URL('./toolchain/', import.meta.url)
 
 /** Largest size that the unpacked artifact may have; it has about 42 MB. */
 const maxArtifactBytes = 128 * 1024 * 1024
 
 /**
  * Unpacks the toolchain.
+ * @param folder where toolchain.wasm.zst and its checksum lie; default: beside this file
  * @returns the module and the SHA-256 of its bytes, in hexadecimal
  * @throws PdpError ERR_TOOLCHAIN when a file is missing, damaged or not what the checksum says
  */
-export function loadToolchainModule(): { module: WebAssembly.Module; sha256: string } {
+export function loadToolchainModule(folder: URL = committed): { module: WebAssembly.Module; sha256: string } {
   try {
     const wasm = zstdDecompressSync(readFileSync(new URL('toolchain.wasm.zst', folder)), { maxOutputLength: maxArtifactBytes })
     const sha256 = createHash('sha256').update(wasm).digest('hex')
