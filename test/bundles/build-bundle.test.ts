@@ -1,7 +1,7 @@
 import { symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from '@jest/globals'
-import { readArchive } from '../../src/bundles/archive.ts'
+import { readArchive, writeArchive } from '../../src/bundles/archive.ts'
 import { buildBundle } from '../../src/bundles/build-bundle.ts'
 import { listFiles, readFolder } from '../../src/bundles/folder.ts'
 import { readBundle } from '../../src/bundles/read-bundle.ts'
@@ -58,7 +58,6 @@ describe('a folder', () => {
 })
 
 test('an archive without policy.wasm is refused, with what to do', async () => {
-  const { writeArchive } = await import('../../src/bundles/archive.ts')
   await expect(readBundle(await writeArchive(new Map([['data.json', '{}']])))).rejects.toMatchObject({
     code: 'ERR_BUNDLE_INVALID',
     message: expect.stringContaining('verdict build'),

@@ -1,17 +1,9 @@
 import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
 import { decodeUtf8, elementsOf, type JsonLimits, membersOf, parseStrictJson, toSingleLine } from '../../src/decision/strict-json.ts'
+import { codeOf } from '../support/code-of.ts'
 
 const limits: JsonLimits = { maxDepth: 16, maxMembers: 100, forbidPrototypeKeys: true }
-
-function codeOf(run: () => unknown): string {
-  try {
-    run()
-  } catch (error) {
-    return (error as { code: string }).code
-  }
-  return 'accepted'
-}
 
 describe('parseStrictJson', () => {
   test.each([

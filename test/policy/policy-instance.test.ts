@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals'
+import { codeOf } from '../support/code-of.ts'
 import { startPolicy, toolchain } from '../support/toolchain.ts'
 
 const rego = `package p
@@ -39,15 +40,6 @@ const started = startPolicy(rego, entrypoints)
 const numbers = JSON.stringify(Array.from({ length: 2_000 }, (_, i) => i))
 const endless = `{"a":${numbers},"b":${numbers},"c":${numbers}}`
 const deep = `${'['.repeat(50_000)}${']'.repeat(50_000)}`
-
-function codeOf(run: () => unknown): string {
-  try {
-    run()
-  } catch (error) {
-    return (error as { code: string }).code
-  }
-  return 'none'
-}
 
 describe('values', () => {
   test.each(['12345678901234567890', '1e400', '-0', '1.0', '0.1', '1E5', '123456789.123456789123456789'])(

@@ -1,4 +1,5 @@
 // Hostile JSON against /v1/decide: what is wrong, and the code that each case must get.
+import { readdirSync, readFileSync } from 'node:fs'
 import { beforeAll, describe, expect, test } from '@jest/globals'
 import { rawDecide, rawRequest } from '../support/raw-http.ts'
 import { question, startTestService, type TestService } from '../support/service.ts'
@@ -107,7 +108,6 @@ test('C4 odd numbers go through policy, answer and record with their text', asyn
   const { text } = await own.decide(withContext(context))
   for (const number of ['9007199254740993', '1e400', '-0', '1.0', '123456789012345678901234567890.5']) expect(text).toContain(`:${number}`)
   await own.stop()
-  const { readdirSync, readFileSync } = await import('node:fs')
   const folder = `${own.state}/decisions`
   expect(readFileSync(`${folder}/${readdirSync(folder)[0]}`, 'utf8')).toContain(`"context":${context}`)
 })

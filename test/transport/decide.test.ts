@@ -1,9 +1,11 @@
 // What /v1/decide answers, and what it leaves in the record.
+import { readFileSync } from 'node:fs'
 import { describe, expect, test } from '@jest/globals'
 import { recordSchema } from '../../src/audit/record-schema.ts'
 import { decideAnswerSchema, errorAnswerSchema } from '../../src/transport/decide-schema.ts'
 import { infoSchema } from '../../src/transport/http/admin-routes.ts'
 import { question, startTestService } from '../support/service.ts'
+import { tempFolder } from '../support/temp-folder.ts'
 
 const policy = {
   'p.rego': `package p
@@ -199,7 +201,6 @@ describe('a batch', () => {
 
 describe('bundles', () => {
   test('are told apart by name, each with its own revision and epoch', async () => {
-    const { tempFolder } = await import('../support/temp-folder.ts')
     const make = (id: string) =>
       tempFolder({
         'p.rego': `package p\n\n# METADATA\n# entrypoint: true\nallow if input.subject.id == "${id}"\n`,
@@ -240,7 +241,6 @@ describe('bundles', () => {
 
 describe('scopes', () => {
   test('the decide scope asks for its token when one is configured', async () => {
-    const { tempFolder } = await import('../support/temp-folder.ts')
     const token = 't'.repeat(40)
     const service = await startTestService(policy, { 'authentication.decideTokenFile': `${tempFolder({ token })}/token` })
     const refused = await service.decide(question)
@@ -257,7 +257,6 @@ describe('scopes', () => {
   })
 
   test('the admin scope always asks for its token, and refuses pages of other origins', async () => {
-    const { readFileSync } = await import('node:fs')
     const service = await startTestService(policy)
     const get = (path: string, headers: Record<string, string> = {}) => fetch(`${service.url}${path}`, { headers })
     const authorization = `Bearer ${readFileSync(`${service.state}/admin.token`, 'utf8').trim()}`
