@@ -9,9 +9,10 @@ export interface BuiltinHost {
   /** Starts an evaluation: time.now_ns() and all that is constant for its duration follow from the instant. */
   begin(timeNs: bigint): void
   /**
-   * @param args one array in Rego's syntax
-   * @returns V and the result in Rego's syntax, U undefined, E an error text, H an error text that ends the evaluation
+   * @param args each in the form of opa_value_dump
+   * @returns one letter and bytes, valid until the next call: V and the result in the form of opa_value_parse, S and
+   * a result that is a string, U undefined, E an error text, H an error text that ends the evaluation
    * @throws PdpError ERR_BUILTIN_FAILED when the function ran out of steps or memory
    */
-  call(name: string, args: string): string
+  call(name: string, args: readonly Uint8Array[]): Uint8Array
 }

@@ -6,10 +6,14 @@
 // @see https://www.openpolicyagent.org/docs/wasm (ABI 1.2 and newer)
 import { PdpError } from '../errors.ts'
 import { stepsLeft } from '../wasm/snapshot.ts'
+import { BuiltinCalls, type Printer } from './builtin-calls.ts'
 import type { BuiltinHost } from './builtin-host.ts'
+import { compareExport, strictExport } from './exact-runtime.ts'
 import { loadPolicy } from './opa-abi.ts'
+import { OrderedKeys } from './ordered-keys.ts'
 import { PolicyHeap } from './policy-heap.ts'
 import type { PolicyLimits } from './policy-limits.ts'
+import { PolicyMemory } from './policy-memory.ts'
 import type { PolicyModule } from './policy-module.ts'
 
 export interface Evaluation {
@@ -20,12 +24,9 @@ export interface Evaluation {
 
 interface OpaExports {
   opa_eval(reserved: number, entrypoint: number, data: number, input: number, inputLen: number, heap: number, format: number): number
-  opa_malloc(bytes: number): number
-  opa_free(address: number): void
   opa_json_dump(value: number): number
-  opa_value_dump(value: number): number
-  opa_value_parse(text: number, bytes: number): number
   builtins(): number
+  [compareExport](a: number, b: number): number
 }
 
 const pageBytes = 65_536
@@ -36,24 +37,21 @@ const setupSteps = 0x7fffffff
 
 export class PolicyInstance {
   readonly entrypoints: ReadonlyMap<string, number>
-  readonly #memory: WebAssembly.Memory
+  readonly #memory: PolicyMemory
   readonly #exports: OpaExports
   readonly #steps: WebAssembly.Global
-  readonly #host: BuiltinHost
+  readonly #strict: WebAssembly.Global
+  readonly #calls: BuiltinCalls
   readonly #limits: PolicyLimits
   readonly #dataAddress: number
   readonly #heap: PolicyHeap
-  readonly #builtinNames: string[] = []
-  #bytes: Buffer
-  #timeNs: bigint | undefined
-  #strict = false
 
   /**
    * @param data JSON text of the bundle's data
+   * @param printer where print() and trace() go; default nowhere
    * @throws PdpError ERR_POLICY_INVALID, ERR_BUILTIN_MISSING, ERR_MEMORY_EXHAUSTED
    */
-  constructor(module: PolicyModule, data: string, host: BuiltinHost, limits: PolicyLimits) {
-    this.#host = host
+  constructor(module: PolicyModule, data: string, host: BuiltinHost, limits: PolicyLimits, printer?: Printer) {
     this.#limits = limits
     const dataBytes = Buffer.byteLength(data) * bytesPerDataByte
     const initial = Math.max(module.minMemoryPages, Math.ceil(dataBytes / pageBytes) + 2)
@@ -64,27 +62,27 @@ export class PolicyInstance {
         `the data would need \`${Math.ceil(dataBytes / 2 ** 20)}\` MiB of WebAssembly memory, more than 4,096 MiB`,
       )
     }
-    this.#memory = new WebAssembly.Memory({ initial, maximum })
-    this.#bytes = Buffer.from(this.#memory.buffer)
-    const instance = new WebAssembly.Instance(module.wasm, { env: this.#imports() })
+    const memory = new WebAssembly.Memory({ initial, maximum })
+    this.#memory = new PolicyMemory(memory)
+    const keys = new OrderedKeys(this.#memory)
+    this.#calls = new BuiltinCalls(host, this.#memory, keys, printer)
+    const instance = new WebAssembly.Instance(module.wasm, { env: this.#imports(memory) })
     this.#exports = instance.exports as unknown as OpaExports
+    this.#memory.attach(instance)
+    keys.attach(this.#exports[compareExport])
+    this.#strict = instance.exports[strictExport] as WebAssembly.Global
     this.#steps = stepsLeft(instance)
     this.#steps.value = setupSteps
-    for (const [name, id] of Object.entries(this.#readJson(this.#exports.builtins()) as Record<string, number>)) {
-      if (!host.names.has(name))
-        throw new PdpError('ERR_BUILTIN_MISSING', `the policy needs the function \`${name}\`, which does not exist`)
-      this.#builtinNames[id] = name
-    }
-    if (this.#builtinNames.length > 0) host.warm()
-    const policy = loadPolicy(instance, this.#memory, data)
+    this.#calls.link(JSON.parse(this.#memory.readString(this.#exports.opa_json_dump(this.#exports.builtins()))))
+    const policy = loadPolicy(instance, memory, data)
     this.entrypoints = new Map(Object.entries(policy.entrypoints))
     this.#dataAddress = policy.dataAddr
-    this.#heap = new PolicyHeap(instance, this.#memory, policy.dataHeapPtr, policy.baseHeapPtr)
+    this.#heap = new PolicyHeap(instance, memory, policy.dataHeapPtr, policy.baseHeapPtr)
   }
 
   /** Bytes of WebAssembly memory held. */
   get memoryBytes(): number {
-    return this.#memory.buffer.byteLength
+    return this.#memory.size
   }
 
   /**
@@ -96,15 +94,29 @@ export class PolicyInstance {
    * ERR_EVALUATION_FAILED; the instance is usable afterwards
    */
   evaluate(entrypoint: number, input: string | undefined, timeMs: number, strict = false): Evaluation {
-    this.#timeNs = BigInt(timeMs) * 1_000_000n
-    this.#strict = strict
+    const { resultSet, steps } = this.query(entrypoint, input, timeMs, strict)
+    return { result: readResultSet(resultSet), steps }
+  }
+
+  /**
+   * As evaluate, for a module that was compiled from a query.
+   * @returns the result set as JSON text: an array with an object of the query's variables for each answer
+   */
+  query(
+    entrypoint: number,
+    input: string | undefined,
+    timeMs: number,
+    strict = false,
+  ): { readonly resultSet: string; readonly steps: number } {
+    this.#strict.value = strict ? 1 : 0
     this.#steps.value = this.#limits.maxSteps
+    this.#calls.begin({ timeNs: BigInt(timeMs) * 1_000_000n, strict, charge: this.#charge })
     try {
       const inputBytes = input === undefined ? 0 : this.#writeInput(input)
       const heap = align(this.#heap.start + inputBytes)
       const inputAddress = input === undefined ? 0 : this.#heap.start
       const address = this.#exports.opa_eval(0, entrypoint, this.#dataAddress, inputAddress, inputBytes, heap, 0)
-      return { result: readResultSet(this.#readString(address)), steps: this.#limits.maxSteps - this.#steps.value }
+      return { resultSet: this.#memory.readString(address), steps: this.#limits.maxSteps - this.#steps.value }
     } catch (thrown) {
       const exhausted = this.#steps.value === 0
       this.#steps.value = setupSteps
@@ -115,9 +127,7 @@ export class PolicyInstance {
 
   #toError(thrown: unknown, exhausted: boolean): PdpError {
     if (thrown instanceof PdpError) return thrown
-    if (exhausted) {
-      return new PdpError('ERR_STEPS_EXHAUSTED', `the evaluation used up its budget of \`${this.#limits.maxSteps}\` steps`)
-    }
+    if (exhausted) return this.#stepsExhausted()
     if (thrown instanceof RangeError && !thrown.message.includes('memory')) {
       return new PdpError('ERR_STACK_EXHAUSTED', 'the evaluation recursed too deeply', { cause: thrown })
     }
@@ -126,30 +136,25 @@ export class PolicyInstance {
 
   #writeInput(input: string): number {
     this.#heap.reserve(input.length * 3)
-    return this.#view().write(input, this.#heap.start, 'utf8')
+    return this.#memory.bytes().write(input, this.#heap.start, 'utf8')
   }
 
-  /** A view on memory as it is now: growing detaches older ones. */
-  #view(): Buffer {
-    if (this.#bytes.length !== this.#memory.buffer.byteLength) this.#bytes = Buffer.from(this.#memory.buffer)
-    return this.#bytes
+  readonly #charge = (steps: number): void => {
+    const left = (this.#steps.value as number) - steps
+    this.#steps.value = Math.max(left, 0)
+    if (left < 0) throw this.#stepsExhausted()
   }
 
-  #readString(address: number): string {
-    const bytes = this.#view()
-    return bytes.toString('utf8', address, bytes.indexOf(0, address))
+  #stepsExhausted(): PdpError {
+    return new PdpError('ERR_STEPS_EXHAUSTED', `the evaluation used up its budget of \`${this.#limits.maxSteps}\` steps`)
   }
 
-  #readJson(value: number): unknown {
-    return JSON.parse(this.#readString(this.#exports.opa_json_dump(value)))
-  }
-
-  #imports(): WebAssembly.ModuleImports {
-    const call = (id: number, _context: number, ...args: number[]) => this.#callBuiltin(id, args)
+  #imports(memory: WebAssembly.Memory): WebAssembly.ModuleImports {
+    const call = (id: number, _context: number, ...args: number[]) => this.#calls.call(id, args)
     return {
-      memory: this.#memory,
+      memory,
       opa_abort: (address: number) => {
-        const message = this.#readString(address)
+        const message = this.#memory.readString(address)
         if (/malloc|memory/.test(message)) {
           throw new PdpError('ERR_MEMORY_EXHAUSTED', `the evaluation used up its \`${this.#limits.maxMemoryBytes}\` bytes of memory`)
         }
@@ -162,33 +167,6 @@ export class PolicyInstance {
       opa_builtin3: call,
       opa_builtin4: call,
     }
-  }
-
-  #callBuiltin(id: number, args: number[]): number {
-    const name = this.#builtinNames[id] as string
-    if (this.#timeNs !== undefined) this.#host.begin(this.#timeNs)
-    this.#timeNs = undefined
-    const texts: string[] = []
-    for (const arg of args) texts.push(this.#readString(this.#exports.opa_value_dump(arg)))
-    const answer = this.#host.call(name, `[${texts.join(',')}]`)
-    switch (answer.charCodeAt(0)) {
-      case 0x56: // V
-        return this.#parseValue(answer.slice(1))
-      case 0x55: // U
-        return 0
-      case 0x45: // E
-        if (!this.#strict) return 0
-    }
-    throw new PdpError('ERR_BUILTIN_FAILED', `${name}: ${answer.slice(1)}`)
-  }
-
-  #parseValue(text: string): number {
-    const length = Buffer.byteLength(text)
-    const address = this.#exports.opa_malloc(length)
-    this.#view().write(text, address, 'utf8')
-    const value = this.#exports.opa_value_parse(address, length)
-    this.#exports.opa_free(address)
-    return value
   }
 }
 

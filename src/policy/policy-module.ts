@@ -2,6 +2,7 @@
 import { PdpError } from '../errors.ts'
 import { readMemoryImport } from '../wasm/binary.ts'
 import { meter } from '../wasm/meter.ts'
+import { makeExact } from './exact-runtime.ts'
 
 export interface PolicyModule {
   readonly wasm: WebAssembly.Module
@@ -28,12 +29,16 @@ const hostFunctions: ReadonlySet<string> = new Set([
  */
 export async function compilePolicyModule(bytes: Uint8Array): Promise<PolicyModule> {
   if (!WebAssembly.validate(bytes as Uint8Array<ArrayBuffer>)) throw invalid('policy.wasm is not a valid WebAssembly module')
-  let wasm: WebAssembly.Module
+  checkInterface(await WebAssembly.compile(bytes as Uint8Array<ArrayBuffer>))
   try {
-    wasm = await WebAssembly.compile(meter(bytes) as Uint8Array<ArrayBuffer>)
+    const wasm = await WebAssembly.compile(meter(makeExact(bytes)) as Uint8Array<ArrayBuffer>)
+    return { wasm, minMemoryPages: readMemoryImport(bytes) ?? 0 }
   } catch (cause) {
-    throw invalid(`policy.wasm cannot be metered: ${(cause as Error).message}`, cause)
+    throw invalid(`policy.wasm cannot be prepared: ${(cause as Error).message}; is it as OPA's compiler wrote it?`, cause)
   }
+}
+
+function checkInterface(wasm: WebAssembly.Module): void {
   for (const { module, name } of WebAssembly.Module.imports(wasm)) {
     if (module !== 'env' || !hostFunctions.has(name))
       throw invalid(`policy.wasm imports \`${module}.${name}\`, which is not part of OPA's ABI`)
@@ -42,7 +47,6 @@ export async function compilePolicyModule(bytes: Uint8Array): Promise<PolicyModu
   for (const name of requiredExports) {
     if (!exports.has(name)) throw invalid(`policy.wasm does not export \`${name}\`: is it of OPA's ABI 1.2 or newer?`)
   }
-  return { wasm, minMemoryPages: readMemoryImport(bytes) ?? 0 }
 }
 
 function invalid(message: string, cause?: unknown): PdpError {

@@ -35,7 +35,7 @@ export class ReactorHost {
     this.#started().begin(timeNs)
   }
 
-  call(name: string, args: string): string {
+  call(name: string, args: readonly Uint8Array[]): Uint8Array {
     return this.#started().builtin(name, args, maxCallSteps)
   }
 

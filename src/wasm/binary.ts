@@ -1,6 +1,7 @@
 // A cursor over the binary format of WebAssembly: LEB128 integers, sections, and the length of instructions.
 // Not a validator: WebAssembly.validate has accepted the bytes before they come here.
 // @see WebAssembly Core Specification 2.0, §5 "Binary Format"
+import { unsigned } from './assembler.ts'
 
 /** One section of a module: its ID (0 to 12) and its content without the header. */
 export interface WasmSection {
@@ -52,6 +53,12 @@ export class WasmReader {
   skipName(): void {
     const length = this.u32()
     this.offset += length
+  }
+
+  name(): string {
+    const length = this.u32()
+    this.offset += length
+    return new TextDecoder().decode(this.bytes.subarray(this.offset - length, this.offset))
   }
 
   /** Reads a table or memory limit and returns its minimum. */
@@ -178,15 +185,29 @@ export function writeSections(header: Uint8Array, sections: readonly WasmSection
   return concat(parts)
 }
 
+/** The section with an ID; an empty one is put in its place where the module has none. */
+export function sectionOf(sections: WasmSection[], id: number): WasmSection {
+  const found = sections.find((s) => s.id === id)
+  if (found !== undefined) return found
+  const added: WasmSection = { id, body: Uint8Array.of(0) }
+  const at = sections.findIndex((s) => s.id > id)
+  sections.splice(at < 0 ? sections.length : at, 0, added)
+  return added
+}
+
+/** Adds exports of functions (kind 0) and globals (kind 3). */
+export function appendExports(exports: WasmSection, added: readonly { name: string; kind: 0 | 3; index: number }[]): void {
+  const reader = new WasmReader(exports.body)
+  const count = reader.u32()
+  const entries = added.flatMap(({ name, kind, index }) => {
+    const bytes = new TextEncoder().encode(name)
+    return [encodeU32(bytes.length), bytes, Uint8Array.of(kind), encodeU32(index)]
+  })
+  exports.body = concat([encodeU32(count + added.length), exports.body.subarray(reader.offset), ...entries])
+}
+
 export function encodeU32(value: number): Uint8Array {
-  const bytes: number[] = []
-  let rest = value
-  do {
-    const low = rest % 128
-    rest = Math.floor(rest / 128)
-    bytes.push(rest > 0 ? low | 0x80 : low)
-  } while (rest > 0)
-  return Uint8Array.from(bytes)
+  return Uint8Array.from(unsigned(value))
 }
 
 export function concat(parts: readonly Uint8Array[]): Uint8Array {

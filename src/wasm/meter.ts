@@ -6,7 +6,7 @@
 //
 // The rewritten module also exports its mutable globals (the C stack pointer among them), so that a host can put
 // an instance back into an earlier state after a trap left it half-way (see snapshot.ts).
-import { concat, encodeU32, readSections, WasmReader, type WasmSection, writeSections } from './binary.ts'
+import { appendExports, concat, encodeU32, readSections, sectionOf, WasmReader, type WasmSection, writeSections } from './binary.ts'
 
 /** Name of the exported global that holds the steps left. Zero: the next step traps. */
 export const stepsExport = 'verdict_steps_left'
@@ -26,21 +26,14 @@ const section = { import: 2, global: 6, export: 7, code: 10 } as const
  */
 export function meter(wasm: Uint8Array, options: MeterOptions = { counter: 'i32' }): Uint8Array {
   const sections = readSections(wasm)
-  const find = (id: number): WasmSection => {
-    const found = sections.find((s) => s.id === id)
-    if (found !== undefined) return found
-    const added: WasmSection = { id, body: Uint8Array.of(0) }
-    const at = sections.findIndex((s) => s.id > id)
-    sections.splice(at < 0 ? sections.length : at, 0, added)
-    return added
-  }
+  const find = (id: number): WasmSection => sectionOf(sections, id)
   const importedGlobals = countImportedGlobals(find(section.import).body)
   const globals = find(section.global)
   const mutable = listMutableGlobals(globals.body, importedGlobals)
   const counterIndex = appendGlobal(globals, importedGlobals, options)
 
-  const exports = [{ name: stepsExport, index: counterIndex }]
-  for (const index of mutable) exports.push({ name: `${globalExportPrefix}${index}`, index })
+  const exports: { name: string; kind: 3; index: number }[] = [{ name: stepsExport, kind: 3, index: counterIndex }]
+  for (const index of mutable) exports.push({ name: `${globalExportPrefix}${index}`, kind: 3, index })
   appendExports(find(section.export), exports)
 
   const code = find(section.code)
@@ -77,16 +70,6 @@ function appendGlobal(globals: WasmSection, imported: number, options: MeterOpti
 }
 
 const maxI64 = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00]
-
-function appendExports(exports: WasmSection, added: readonly { name: string; index: number }[]): void {
-  const reader = new WasmReader(exports.body)
-  const count = reader.u32()
-  const entries = added.flatMap(({ name, index }) => {
-    const bytes = new TextEncoder().encode(name)
-    return [encodeU32(bytes.length), bytes, Uint8Array.of(3), encodeU32(index)]
-  })
-  exports.body = concat([encodeU32(count + added.length), exports.body.subarray(reader.offset), ...entries])
-}
 
 /** if (left == 0) unreachable; left = left - 1 */
 function stepCheck(counter: number, options: MeterOptions): Uint8Array {

@@ -8,6 +8,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/bundle"
 	"github.com/open-policy-agent/opa/v1/compile"
+	"github.com/open-policy-agent/opa/v1/rego"
 	"github.com/open-policy-agent/opa/v1/util"
 )
 
@@ -16,6 +17,9 @@ type buildRequest struct {
 	Entrypoints []string `json:"entrypoints"`
 	// SkipReads leaves out what entrypoints read, for a build that is evaluated once and thrown away.
 	SkipReads bool `json:"skip_reads"`
+	// Query compiles one query with bindings instead of entrypoints; its result set has an object of its variables
+	// for each answer.
+	Query string `json:"query"`
 }
 
 type builtEntrypoint struct {
@@ -25,6 +29,9 @@ type builtEntrypoint struct {
 }
 
 func build(request buildRequest) (any, error) {
+	if request.Query != "" {
+		return request.buildQuery()
+	}
 	modules, err := request.parse()
 	if err != nil {
 		return nil, err
@@ -41,6 +48,7 @@ func build(request buildRequest) (any, error) {
 	compiler := compile.New().
 		WithTarget(compile.TargetWasm).
 		WithAsBundle(true).
+		WithEnablePrintStatements(true).
 		WithRegoVersion(request.version()).
 		WithRegoAnnotationEntrypoints(true).
 		WithEntrypoints(request.Entrypoints...).
@@ -70,4 +78,16 @@ func build(request buildRequest) (any, error) {
 		"wasm":        base64.StdEncoding.EncodeToString(built.WasmModules[0].Raw),
 		"entrypoints": entrypoints,
 	}, nil
+}
+
+func (request buildRequest) buildQuery() (any, error) {
+	options := []func(*rego.Rego){rego.Query(request.Query), rego.SetRegoVersion(request.version()), rego.Capabilities(request.capabilities())}
+	for _, path := range util.KeysSorted(request.Files) {
+		options = append(options, rego.Module(path, request.Files[path]))
+	}
+	compiled, err := rego.New(options...).Compile(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"wasm": base64.StdEncoding.EncodeToString(compiled.Bytes), "entrypoints": []builtEntrypoint{}}, nil
 }

@@ -1,15 +1,18 @@
 // OPA's built-in functions, one call at a time, for policies that run as WebAssembly in the host.
 //
-// A request is the function's name, a NUL byte and its arguments as one array in Rego's syntax, so that sets
-// stay sets and numbers keep their digits. An answer is one letter and a text:
+// A request is the function's name, a NUL byte and its arguments, separated by commas, in the form of values.go,
+// so that sets stay sets and numbers keep their digits. An answer is one letter and a text:
 //
-//	V  the result, in Rego's syntax
+//	V  the result, in the same form
+//	S  the result, a string, as its bytes
 //	U  undefined
+//	P  what print() was given, as text
 //	E  an error that makes the call undefined unless errors are strict
 //	H  an error that ends the evaluation
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -20,6 +23,7 @@ import (
 	"unsafe"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/metrics"
 	"github.com/open-policy-agent/opa/v1/topdown"
 	"github.com/open-policy-agent/opa/v1/topdown/builtins"
 	"github.com/open-policy-agent/opa/v1/topdown/cache"
@@ -35,9 +39,26 @@ var evaluation = struct {
 
 var (
 	capabilities    = ast.CapabilitiesForThisVersion()
-	interQuery      = cache.NewInterQueryCache(nil)
-	interQueryValue = cache.NewInterQueryValueCache(context.Background(), nil)
+	interQuery      = cache.NewInterQueryCache(cacheLimits())
+	interQueryValue = cache.NewInterQueryValueCache(context.Background(), cacheLimits())
 )
+
+// cacheLimits bounds what stays from one evaluation to the next: compiled patterns, answers of http.send. The caches
+// of strings.any_prefix_match and strings.any_suffix_match are off: in OPA 1.22.2 a collection whose entry was
+// evicted, or whose hash is that of another, matches nothing when it is asked for one string.
+func cacheLimits() *cache.Config {
+	config, err := cache.ParseCachingConfig([]byte(`{
+		"inter_query_builtin_cache": {"max_size_bytes": 16777216},
+		"inter_query_builtin_value_cache": {"max_num_entries": 1000, "named": {
+			"any_prefix_match": {"disabled": true}, "any_prefix_match_seen": {"disabled": true},
+			"any_suffix_match": {"disabled": true}, "any_suffix_match_seen": {"disabled": true}
+		}}
+	}`))
+	if err != nil {
+		panic(err)
+	}
+	return config
+}
 
 // begin starts an evaluation at an instant in nanoseconds since 1970; what earlier calls remembered is gone.
 //
@@ -77,14 +98,9 @@ func invoke(request string, answer []byte) (result []byte) {
 	if f == nil {
 		return append(answer, "Hno such function"...)
 	}
-	parsed, err := ast.ParseTerm(arguments)
+	operands, err := readValues(arguments)
 	if err != nil {
 		return fmt.Appendf(answer, "H%v", err)
-	}
-	array := parsed.Value.(*ast.Array)
-	operands := make([]*ast.Term, array.Len())
-	for i := range operands {
-		operands[i] = array.Elem(i)
 	}
 	bctx := topdown.BuiltinContext{
 		Context:                     context.Background(),
@@ -97,10 +113,23 @@ func invoke(request string, answer []byte) (result []byte) {
 		InterQueryBuiltinCache:      interQuery,
 		InterQueryBuiltinValueCache: interQueryValue,
 		Capabilities:                capabilities,
+		Metrics:                     metrics.NoOp(),
+	}
+	if name == ast.InternalPrint.Name {
+		printed := bytes.NewBufferString("P")
+		bctx.PrintHook = topdown.NewPrintHook(printed)
+		if err := f(bctx, operands, func(*ast.Term) error { return nil }); err != nil {
+			return fmt.Appendf(answer, "H%v", err)
+		}
+		return append(answer, bytes.TrimSuffix(printed.Bytes(), []byte("\n"))...)
 	}
 	answer = append(answer, 'U')
 	err = f(bctx, operands, func(term *ast.Term) error {
-		answer = append(append(answer[:0], 'V'), term.String()...)
+		if text, ok := term.Value.(ast.String); ok {
+			answer = append(append(answer[:0], 'S'), text...)
+		} else {
+			answer = appendValue(append(answer[:0], 'V'), term.Value)
+		}
 		return nil
 	})
 	if err == nil {

@@ -16,6 +16,12 @@ import (
 type sources struct {
 	Files       map[string]string `json:"files"`
 	RegoVersion *int              `json:"rego_version"`
+	// Experimental allows keywords that OPA does not count among its own yet.
+	Experimental bool `json:"experimental"`
+}
+
+func (s sources) capabilities() *ast.Capabilities {
+	return ast.CapabilitiesForThisVersion(ast.CapabilitiesExperimentalKeywords(s.Experimental))
 }
 
 func (s sources) version() ast.RegoVersion {
