@@ -62,7 +62,9 @@ export class BuiltinCalls {
   /** @returns the address of a value, or zero for undefined */
   call(id: number, args: readonly number[]): number {
     if (id === hostCall.nextKey) return this.#keys.next(args[0] as number, args[1] as number)
+    if (id === hostCall.nextMember) return this.#keys.next(args[0] as number, args[1] as number, true)
     if (id === hostCall.numberHash) return hashOfNumber(this.#memory.numberText(args[0] as number))
+    if (id === hostCall.keyText) return this.#memory.makeCString(this.#memory.jsonKey(args[0] as number))
     const name = id >= hostCall.nativeBase ? nativeFunctions[id - hostCall.nativeBase]?.builtin : this.#names[id]
     if (name === undefined) throw new PdpError('ERR_POLICY_INVALID', `the policy calls the function \`${id}\`, which it does not list`)
     return this.#callFunction(name, args)
@@ -71,7 +73,9 @@ export class BuiltinCalls {
   #callFunction(name: string, args: readonly number[]): number {
     const context = this.#context as CallContext
     if (name === 'internal.print' && this.#printer === undefined) return 0
+    this.#keys.writing = 'rego'
     const texts = this.#memory.dump(args)
+    this.#keys.writing = 'json'
     context.charge(chargeOf(name, texts))
     const refused = refusalOf(name, texts)
     if (refused !== undefined) throw new PdpError('ERR_BUILTIN_FAILED', `${name}: ${refused}`)

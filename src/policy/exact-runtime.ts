@@ -18,7 +18,7 @@ export const compareExport = 'verdict_compare'
  * IDs of host calls that are not in the module's own list of built-ins.
  * `nativeBase + i` is the i-th of nativeFunctions.
  */
-export const hostCall = { nativeBase: 1_000_000, nextKey: 2_000_000, numberHash: 2_000_001 } as const
+export const hostCall = { nativeBase: 1_000_000, nextKey: 2_000_000, nextMember: 2_000_001, numberHash: 2_000_002, keyText: 2_000_003 } as const
 
 /** Layout of values, and their types. */
 export const layout = {
@@ -46,6 +46,9 @@ const maxPlainElements = 64
 
 const dispatchers = ['opa_builtin0', 'opa_builtin1', 'opa_builtin2', 'opa_builtin3', 'opa_builtin4']
 
+/** Functions of the runtime in which the order of keys shows in the result. */
+const walkers = ['opa_value_transitive_closure', '__opa_value_transitive_closure']
+
 /** Functions that Verdict's own need; a module without one of them is not OPA's. */
 const required = [
   ...dispatchers,
@@ -56,6 +59,9 @@ const required = [
   'opa_value_length',
   'opa_array_append',
   'opa_json_writer_emit_collection',
+  'opa_json_writer_emit_object_element',
+  'opa_json_dump',
+  'opa_json_writer_write',
   'opa_number_hash',
 ]
 
@@ -68,23 +74,33 @@ export function makeExact(wasm: Uint8Array): Uint8Array {
   for (const name of required) if (!patch.names.has(name)) throw new RangeError(`the module does not name its function \`${name}\``)
   const runtime = new ExactRuntime(patch)
   const policyCalls = runtime.wrapNativeFunctions()
-  const nextKey = runtime.addNextKey()
+  runtime.wrapCopies(policyCalls)
+  const nextKey = runtime.addOrdered(hostCall.nextKey)
+  const nextMember = runtime.addOrdered(hostCall.nextMember)
   const strictNextKey = runtime.addStrictNextKey(nextKey)
   const runtimeCalls = runtime.repairNumbers()
+  const keyText = runtime.addKeyText(1)
+  const keyTextOfWriter = runtime.addKeyText(2)
 
   const iterate = runtime.named('opa_value_iter')
   const append = runtime.named('opa_array_append')
-  const writer = runtime.named('opa_json_writer_emit_collection')
+  const ordered = new Map([[runtime.named('opa_json_writer_emit_collection'), nextMember]])
+  for (const name of walkers) if (patch.names.has(name)) ordered.set(runtime.named(name), nextKey)
+  const memberWriter = runtime.named('opa_json_writer_emit_object_element')
+  // Where the C compiler put opa_json_dump in line, its only call is the one of the writer.
+  const [dump, write] = [runtime.named('opa_json_dump'), runtime.named('opa_json_writer_write')]
   const compiled = compiledFunctions(patch)
   for (const index of patch.definedFunctions()) {
-    if (index === writer) patch.redirectCalls(index, (calls) => calls.map(({ target }) => (target === iterate ? nextKey : undefined)))
+    const next = ordered.get(index)
+    if (index === memberWriter) patch.redirectCalls(index, (calls) => calls.map(({ target }) => (target === dump ? keyText : target === write ? keyTextOfWriter : undefined)))
+    else if (next !== undefined) patch.redirectCalls(index, (calls) => calls.map(({ target }) => (target === iterate ? next : undefined)))
     else if (!compiled.has(index)) patch.redirectCalls(index, (calls) => calls.map(({ target }) => runtimeCalls.get(target)))
     else {
       patch.redirectCalls(index, (calls) => {
-        const ordered = loopsThatAppend(calls, append)
+        const appending = loopsThatAppend(calls, append)
         return calls.map(({ target, loops }) => {
           if (target !== iterate) return policyCalls.get(target) ?? runtimeCalls.get(target)
-          return ordered.has(loops.at(-1)) ? nextKey : strictNextKey
+          return appending.has(loops.at(-1)) ? nextKey : strictNextKey
         })
       })
     }
@@ -129,6 +145,7 @@ class ExactRuntime {
       integers: (parameters) => [...range(parameters).flatMap((i) => [...w.get(i), ...w.call(plain)]), ...and(parameters)],
       elements: () => [...w.get(0), ...w.call(this.#addArePlain(plain))],
       needle: () => [...w.get(1), ...w.call(this.named('opa_value_length'))],
+      array: () => [...w.get(1), ...w.loadByte(0), ...w.i32(layout.set), ...w.notEqual],
     }
     const wrappers = new Map<number, number>()
     nativeFunctions.forEach(({ symbol, parameters, trust }, i) => {
@@ -149,8 +166,20 @@ class ExactRuntime {
     return wrappers
   }
 
-  /** opa_value_iter, but objects and sets of more than one member in OPA's order, which the host finds. */
-  addNextKey(): number {
+  /**
+   * A `with input.a as …` copies input and writes into the copy without asking whether it is an object: an input that
+   * is none would have the runtime write over other values. OPA puts an object in its place.
+   */
+  wrapCopies(policyCalls: Map<number, number>): void {
+    const copy = this.#patch.names.get('opa_value_shallow_copy')
+    const object = this.#patch.names.get('opa_object')
+    if (copy === undefined || object === undefined) return
+    const isObject = [...w.get(0), ...w.loadByte(0), ...w.i32(layout.object), ...w.equal]
+    policyCalls.set(copy, this.#patch.addFunction(1, 0, isObject, w.choose([...w.get(0), ...w.call(copy)], w.call(object))))
+  }
+
+  /** opa_value_iter, but objects and sets of more than one member in an order that the host finds. */
+  addOrdered(id: number): number {
     const [node, previous, type] = [0, 1, 2]
     return this.#patch.addFunction(
       2,
@@ -171,13 +200,22 @@ class ExactRuntime {
           w.loadI32(layout.lengthOf[layout.set]),
           w.i32(1),
           w.greaterUnsigned,
-          w.if(w.i32(hostCall.nextKey), w.i32(0), w.get(node), w.get(previous), w.call(this.named('opa_builtin2')), w.return),
+          w.if(w.i32(id), w.i32(0), w.get(node), w.get(previous), w.call(this.named('opa_builtin2')), w.return),
         ),
       ),
       w.get(node),
       w.get(previous),
       w.call(this.named('opa_value_iter')),
     )
+  }
+
+  /**
+   * What a key that is no string becomes in JSON, where OPA escapes more than the runtime does.
+   * @param parameters the key is the last one
+   */
+  addKeyText(parameters: number): number {
+    const key = w.get(parameters - 1)
+    return this.#patch.addFunction(parameters, 0, w.i32(hostCall.keyText), w.i32(0), key, w.call(this.named('opa_builtin1')))
   }
 
   /** In strict evaluations the order decides which error comes first. */
@@ -363,8 +401,10 @@ class ExactRuntime {
   }
 }
 
+/** Whether a value is a number that is kept as a 64-bit integer. */
 function isIntegerRepresentation(value: number): Code {
-  return [...w.get(value), ...w.loadByte(layout.representation), ...w.i32(layout.integer), ...w.equal]
+  const isNumber = [...w.get(value), ...w.loadByte(0), ...w.i32(layout.number), ...w.equal]
+  return [...isNumber, ...w.get(value), ...w.loadByte(layout.representation), ...w.i32(layout.integer), ...w.equal, ...w.and]
 }
 
 function range(count: number): number[] {

@@ -7,9 +7,10 @@
  * - `integers`: where the numbers among its arguments are integers of at most 15 digits, written plainly.
  * - `elements`: where its argument holds only such integers, strings, booleans and nulls, at most 64 of them.
  * - `needle`: where its second argument is not the empty string.
+ * - `array`: where its second argument is not a set.
  * - `never`: the host always answers.
  */
-export type Trust = 'exact' | 'integers' | 'elements' | 'needle' | 'never'
+export type Trust = 'exact' | 'integers' | 'elements' | 'needle' | 'array' | 'never'
 
 export interface NativeFunction {
   /** Rego's name. Where two share a C function, the one that is not deprecated. */
@@ -28,8 +29,6 @@ const exact: readonly Row[] = [
   ['array.reverse', 'opa_array_reverse', 1],
   ['and', 'opa_set_intersection', 2],
   ['or', 'opa_set_union', 2],
-  ['intersection', 'opa_sets_intersection', 1],
-  ['union', 'opa_sets_union', 1],
   ['is_number', 'opa_types_is_number', 1],
   ['is_string', 'opa_types_is_string', 1],
   ['is_boolean', 'opa_types_is_boolean', 1],
@@ -43,8 +42,6 @@ const exact: readonly Row[] = [
   ['any', 'opa_agg_any', 1],
   ['base64.encode', 'opa_base64_encode', 1],
   ['base64url.encode', 'opa_base64_url_encode', 1],
-  ['net.cidr_contains', 'opa_cidr_contains', 2],
-  ['net.cidr_intersects', 'opa_cidr_intersects', 2],
   ['equal', 'opa_cmp_eq', 2],
   ['gt', 'opa_cmp_gt', 2],
   ['gte', 'opa_cmp_gte', 2],
@@ -55,8 +52,6 @@ const exact: readonly Row[] = [
   ['object.get', 'builtin_object_get', 3],
   ['object.keys', 'builtin_object_keys', 1],
   ['object.remove', 'builtin_object_remove', 2],
-  ['object.union', 'builtin_object_union', 2],
-  ['concat', 'opa_strings_concat', 2],
   ['lower', 'opa_strings_lower', 1],
   ['upper', 'opa_strings_upper', 1],
   ['contains', 'opa_strings_contains', 2],
@@ -71,7 +66,6 @@ const exact: readonly Row[] = [
   ['trim_right', 'opa_strings_trim_right', 2],
   ['trim_suffix', 'opa_strings_trim_suffix', 2],
   ['trim_space', 'opa_strings_trim_space', 1],
-  ['to_number', 'opa_to_number', 1],
   ['graph.reachable', 'builtin_graph_reachable', 2],
   ['internal.member_2', 'builtin_member', 2],
   ['internal.member_3', 'builtin_member3', 3],
@@ -91,7 +85,6 @@ const integers: readonly Row[] = [
   ['bits.and', 'opa_bits_and', 2],
   ['bits.negate', 'opa_bits_negate', 1],
   ['bits.xor', 'opa_bits_xor', 2],
-  ['format_int', 'opa_strings_format_int', 2],
   ['substring', 'opa_strings_substring', 3],
   ['numbers.range', 'opa_numbers_range', 2],
 ]
@@ -109,7 +102,17 @@ const needle: readonly Row[] = [
   ['replace', 'opa_strings_replace', 3],
 ]
 
+const array: readonly Row[] = [['concat', 'opa_strings_concat', 2]]
+
 const never: readonly Row[] = [
+  ['union', 'opa_sets_union', 1],
+  ['intersection', 'opa_sets_intersection', 1],
+  ['to_number', 'opa_to_number', 1],
+  ['object.union', 'builtin_object_union', 2],
+  ['net.cidr_intersects', 'opa_cidr_intersects', 2],
+  ['net.cidr_contains', 'opa_cidr_contains', 2],
+  ['internal.template_string', 'opa_template_string', 1],
+  ['format_int', 'opa_strings_format_int', 2],
   ['div', 'opa_arith_divide', 2],
   ['bits.lsh', 'opa_bits_shiftleft', 2],
   ['bits.rsh', 'opa_bits_shiftright', 2],
@@ -128,7 +131,7 @@ const never: readonly Row[] = [
   ['json.filter', 'builtin_json_filter', 2],
 ]
 
-const rows = { exact, integers, elements, needle, never } as const
+const rows = { exact, integers, elements, needle, array, never } as const
 
 /** Every native function; the index in this list is how a policy names it to the host. */
 export const nativeFunctions: readonly NativeFunction[] = Object.entries(rows).flatMap(([trust, list]) =>

@@ -4,6 +4,7 @@ import { layout } from './exact-runtime.ts'
 interface ValueExports {
   opa_malloc(bytes: number): number
   opa_free(address: number): void
+  opa_json_dump(value: number): number
   opa_value_dump(value: number): number
   opa_value_parse(text: number, bytes: number): number
 }
@@ -60,6 +61,20 @@ export class PolicyMemory {
     return bytes.toString('latin1', from, from + bytes.readUInt32LE(value + layout.numberLength))
   }
 
+  /** What a value becomes as a key in JSON: a string itself, anything else its JSON text, with OPA's escapes. */
+  jsonKey(value: number): string {
+    const text = this.readString(this.#exports.opa_json_dump(value))
+    return text.startsWith('"') ? (JSON.parse(text) as string) : text.replace(/[<>&\u2028\u2029]/g, escapeUnit)
+  }
+
+  /** A string that ends with a zero byte, to be freed by opa_free. */
+  makeCString(text: string): number {
+    const bytes = Buffer.from(`${text}\0`)
+    const address = this.#exports.opa_malloc(bytes.length)
+    this.bytes().set(bytes, address)
+    return address
+  }
+
   /** Values in the form that opa_value_dump writes: views, valid until memory changes. */
   dump(values: readonly number[]): Buffer[] {
     const addresses: number[] = []
@@ -88,4 +103,8 @@ export class PolicyMemory {
     bytes.writeUInt32LE(address, value + layout.stringText)
     return value
   }
+}
+
+function escapeUnit(char: string): string {
+  return `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`
 }

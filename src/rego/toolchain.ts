@@ -1,7 +1,7 @@
 // The Rego toolchain as the rest of Verdict sees it: typed operations, each run in a worker thread.
 // Not the built-in functions of a running policy: those are called on the thread that evaluates (reactor.ts).
 import { Worker } from 'node:worker_threads'
-import { membersOf } from '../decision/strict-json.ts'
+import { elementsOf, membersOf } from '../decision/strict-json.ts'
 import { type Finding, PdpError, type PdpErrorCode } from '../errors.ts'
 import type { WorkerMessage, WorkerRequest } from './worker.ts'
 
@@ -27,6 +27,25 @@ export interface BuiltEntrypoint {
   readonly path: string
   readonly annotations?: readonly Readonly<Record<string, unknown>>[] | undefined
   readonly reads?: EntrypointReads | undefined
+}
+
+/** A type as OPA's capabilities write it. */
+export interface RegoType {
+  readonly type: 'any' | 'array' | 'boolean' | 'function' | 'null' | 'number' | 'object' | 'set' | 'string'
+  /** Alternatives of `any`; the members of a `set`. */
+  readonly of?: RegoType | readonly RegoType[]
+  readonly static?: readonly (RegoType & { readonly key?: string; readonly value?: RegoType })[]
+  readonly dynamic?: RegoType & { readonly key?: RegoType; readonly value?: RegoType }
+}
+
+/** @see OPA, v1/capabilities.json */
+export interface BuiltinDeclaration {
+  readonly name: string
+  readonly decl: { readonly args?: readonly RegoType[]; readonly result?: RegoType }
+  readonly infix?: string
+  readonly relation?: boolean
+  readonly deprecated?: boolean
+  readonly nondeterministic?: boolean
 }
 
 export interface BuildResult {
@@ -104,8 +123,8 @@ export class Toolchain {
     return (await this.#loaded.promise).sha256
   }
 
-  /** OPA's version and the names of all built-in functions that a policy may call. */
-  async about(): Promise<{ readonly opa: string; readonly builtins: readonly string[] }> {
+  /** OPA's version, and all built-in functions that a policy may call: their names, and their declarations in the same order. */
+  async about(): Promise<{ readonly opa: string; readonly builtins: readonly string[]; readonly declarations: readonly BuiltinDeclaration[] }> {
     return JSON.parse(await this.#run('about', 'null'))
   }
 
@@ -165,21 +184,22 @@ export class Toolchain {
    * @throws PdpError ERR_REGO when compilation or evaluation fails
    */
   async eval(request: EvalRequest): Promise<EvalResult> {
-    const answer = await this.#run(
-      'eval',
-      withRaw(
-        {
-          ...wire(request),
-          entrypoint: request.entrypoint,
-          strict_builtin_errors: request.strictBuiltinErrors ?? false,
-          explain: request.explain ?? '',
-          time_ns: request.timeNs?.toString() ?? '',
-        },
-        { data: request.data, input: request.input },
-      ),
-    )
+    const answer = await this.#run('eval', withRaw(evalWire(request), { data: request.data, input: request.input }))
     const { defined, trace } = JSON.parse(answer) as { defined: boolean; trace?: string }
     return { result: defined ? membersOf(answer).get('result') : undefined, trace }
+  }
+
+  /**
+   * As eval, the same question for several inputs; a failed evaluation is an error in its place.
+   * @throws PdpError ERR_REGO when compilation fails
+   */
+  async evalAll(request: Omit<EvalRequest, 'input' | 'explain'>, inputs: readonly string[]): Promise<(EvalResult | PdpError)[]> {
+    const answers = await this.#run('eval', withRaw(evalWire(request), { data: request.data, inputs: `[${inputs.join(',')}]` }))
+    return elementsOf(answers).map((answer) => {
+      const { defined, failures } = JSON.parse(answer) as { defined: boolean; failures?: Finding[] }
+      if (failures !== undefined) return new PdpError('ERR_REGO', failures[0]?.message ?? '', { findings: failures })
+      return { result: defined ? membersOf(answer).get('result') : undefined, trace: undefined }
+    })
   }
 
   /** YAML as OPA reads it, as JSON text. @throws PdpError ERR_REGO */
@@ -248,6 +268,16 @@ export class Toolchain {
 
 function wire(sources: RegoSources): object {
   return { files: sources.files, rego_version: sources.regoVersion ?? 1, experimental: sources.experimental ?? false }
+}
+
+function evalWire(request: Omit<EvalRequest, 'input'>): object {
+  return {
+    ...wire(request),
+    entrypoint: request.entrypoint,
+    strict_builtin_errors: request.strictBuiltinErrors ?? false,
+    explain: request.explain ?? '',
+    time_ns: request.timeNs?.toString() ?? '',
+  }
 }
 
 /** Adds members that are JSON text already, so that their numbers keep their digits. */

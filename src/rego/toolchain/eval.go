@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,9 +21,11 @@ type evalRequest struct {
 	sources
 	Data json.RawMessage `json:"data"`
 	// Input is JSON text; absent means that `input` is undefined.
-	Input               *json.RawMessage `json:"input"`
-	Entrypoint          string           `json:"entrypoint"`
-	StrictBuiltinErrors bool             `json:"strict_builtin_errors"`
+	Input *json.RawMessage `json:"input"`
+	// Inputs asks the same question of several inputs; the answers come as a list.
+	Inputs              []*json.RawMessage `json:"inputs"`
+	Entrypoint          string             `json:"entrypoint"`
+	StrictBuiltinErrors bool               `json:"strict_builtin_errors"`
 	// Explain is notes, fails or full; empty: no trace.
 	Explain string `json:"explain"`
 	// TimeNs is the instant of the evaluation in nanoseconds since 1970, as text; empty: now.
@@ -33,6 +36,8 @@ type evalAnswer struct {
 	Defined bool            `json:"defined"`
 	Result  json.RawMessage `json:"result,omitempty"`
 	Trace   string          `json:"trace,omitempty"`
+	// Failures are those of one input among several.
+	Failures []problem `json:"failures,omitempty"`
 }
 
 func eval(request evalRequest) (any, error) {
@@ -48,15 +53,34 @@ func eval(request evalRequest) (any, error) {
 	if !ok {
 		return nil, fmt.Errorf("entrypoint %q is not a path", request.Entrypoint)
 	}
-	tracer := topdown.NewBufferTracer()
 	options := []func(*rego.Rego){
 		rego.ParsedQuery(ast.NewBody(ast.NewExpr(ast.NewTerm(path.Ref(ast.DefaultRootDocument))))),
 		rego.Compiler(compiler),
 		rego.Store(data),
 		rego.StrictBuiltinErrors(request.StrictBuiltinErrors),
 	}
-	if request.Input != nil {
-		value, err := decode(*request.Input)
+	query, err := rego.New(options...).PrepareForEval(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	if request.Inputs == nil {
+		return request.answer(query, request.Input)
+	}
+	answers := make([]*evalAnswer, 0, len(request.Inputs))
+	for _, input := range request.Inputs {
+		answer, err := request.answer(query, input)
+		if err != nil {
+			answer = &evalAnswer{Failures: describe(err)}
+		}
+		answers = append(answers, answer)
+	}
+	return answers, nil
+}
+
+func (request evalRequest) answer(query rego.PreparedEvalQuery, text *json.RawMessage) (*evalAnswer, error) {
+	options := []rego.EvalOption{}
+	if text != nil {
+		value, err := decode(*text)
 		if err != nil {
 			return nil, err
 		}
@@ -64,23 +88,24 @@ func eval(request evalRequest) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		options = append(options, rego.ParsedInput(input))
+		options = append(options, rego.EvalParsedInput(input))
 	}
 	if request.TimeNs != "" {
-		var ns int64
-		if _, err := fmt.Sscan(request.TimeNs, &ns); err != nil {
+		ns, err := strconv.ParseInt(request.TimeNs, 10, 64)
+		if err != nil {
 			return nil, err
 		}
-		options = append(options, rego.Time(time.Unix(0, ns)))
+		options = append(options, rego.EvalTime(time.Unix(0, ns)))
 	}
+	tracer := topdown.NewBufferTracer()
 	if request.Explain != "" {
-		options = append(options, rego.QueryTracer(tracer))
+		options = append(options, rego.EvalQueryTracer(tracer))
 	}
-	results, err := rego.New(options...).Eval(context.Background())
+	results, err := query.Eval(context.Background(), options...)
 	if err != nil {
 		return nil, err
 	}
-	answer := evalAnswer{Defined: len(results) > 0}
+	answer := &evalAnswer{Defined: len(results) > 0}
 	if answer.Defined {
 		if answer.Result, err = json.Marshal(results[0].Expressions[0].Value); err != nil {
 			return nil, err

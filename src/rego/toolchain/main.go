@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"unsafe"
 
+	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/topdown"
 	"github.com/open-policy-agent/opa/v1/version"
 )
@@ -46,15 +47,17 @@ var operations = map[string]func(json.RawMessage) (any, error){
 	"yaml":   operation(yamlToJSON),
 }
 
-// about names OPA's version and every built-in function that has an implementation.
+// about names OPA's version and every built-in function that has an implementation, with its declaration.
 func about(json.RawMessage) (any, error) {
 	names := []string{}
+	declarations := []*ast.Builtin{}
 	for _, declared := range capabilities.Builtins {
 		if topdown.GetBuiltin(declared.Name) != nil {
 			names = append(names, declared.Name)
+			declarations = append(declarations, declared)
 		}
 	}
-	return map[string]any{"opa": version.Version, "builtins": names}, nil
+	return map[string]any{"opa": version.Version, "builtins": names, "declarations": declarations}, nil
 }
 
 func operation[Request any](f func(Request) (any, error)) func(json.RawMessage) (any, error) {
