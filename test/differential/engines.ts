@@ -58,7 +58,7 @@ export class Engines {
     for (const [i, input] of question.inputs.entries()) {
       const verdict = ask(instance, entrypoint, input)
       const opa = oracle[i] as string
-      if (bounds.has(verdict)) {
+      if (bounds.has(verdict) || opa === 'unwritable') {
         this.discarded++
         continue
       }
@@ -76,7 +76,8 @@ export class Engines {
       throw thrown
     })
     return answers.map((answer) => {
-      if (answer instanceof PdpError) return 'error'
+      // to_number("01") is the number 01, which OPA's evaluator compares with and cannot write as JSON.
+      if (answer instanceof PdpError) return answer.message.includes('invalid number literal') ? 'unwritable' : 'error'
       return answer.result === undefined ? 'undefined' : canonical(answer.result)
     })
   }
@@ -89,20 +90,9 @@ export class Engines {
 function ask(instance: PolicyInstance, entrypoint: string, input: string): string {
   try {
     const { result } = instance.evaluate(instance.entrypoints.get(entrypoint) as number, input, timeMs)
-    if (result === undefined) return 'undefined'
-    return isJson(result) ? canonical(result) : 'error'
+    return result === undefined ? 'undefined' : canonical(result)
   } catch (thrown) {
     if (!(thrown instanceof PdpError)) throw thrown
     return bounds.has(thrown.code) ? thrown.code : 'error'
-  }
-}
-
-/** Numbers such as `01` pass to_number(), and fail on the way out: OPA's evaluator cannot write them either. */
-function isJson(text: string): boolean {
-  try {
-    JSON.parse(text)
-    return true
-  } catch {
-    return false
   }
 }

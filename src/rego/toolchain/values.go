@@ -6,12 +6,15 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
+	"math/big"
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/topdown/builtins"
 )
 
 var (
@@ -251,6 +254,9 @@ func appendValue(out []byte, value ast.Value) []byte {
 	case ast.Boolean:
 		return strconv.AppendBool(out, bool(v))
 	case ast.Number:
+		if !json.Valid([]byte(v)) {
+			v = writable(v)
+		}
 		return append(out, v...)
 	case ast.String:
 		return appendString(out, string(v))
@@ -286,6 +292,14 @@ func appendValue(out []byte, value ast.Value) []byte {
 		return append(out, '}')
 	}
 	panic("a result of type " + ast.ValueName(value))
+}
+
+// writable is the same number as JSON can write it: to_number("01") is 01.
+func writable(n ast.Number) ast.Number {
+	if integer, ok := new(big.Int).SetString(string(n), 10); ok {
+		return builtins.IntToNumber(integer)
+	}
+	return builtins.FloatToNumber(builtins.NumberToFloat(n))
 }
 
 const hexDigits = "0123456789abcdef"
