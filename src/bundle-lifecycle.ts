@@ -21,11 +21,14 @@ export class BundleLifecycle {
   readonly #toolchain: Toolchain
   readonly #state: StateFolder
   readonly #bundles: ActiveBundles
+  readonly #printer: ((text: string) => void) | undefined
   readonly #lastErrors = new Map<string, PdpError>()
   #host: Promise<ReactorHost> | undefined
   #queue: Promise<unknown> = Promise.resolve()
 
-  constructor(config: Config, toolchain: Toolchain, state: StateFolder, bundles: ActiveBundles) {
+  /** @param printer where print() and trace() of policies go */
+  constructor(config: Config, toolchain: Toolchain, state: StateFolder, bundles: ActiveBundles, printer?: (text: string) => void) {
+    this.#printer = printer
     this.#config = config
     this.#toolchain = toolchain
     this.#state = state
@@ -91,6 +94,7 @@ export class BundleLifecycle {
       await this.#builtinHost(),
       this.#config.evaluation,
       this.#config.evaluation.trustedKey,
+      this.#printer,
     )
     const active = stamp(this.#state.recordActivation(name, bundle.digest, bundle.archive), Date.now())
     this.#bundles.activate(active)

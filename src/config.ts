@@ -39,10 +39,16 @@ const requestsSchema = z.strictObject({
 
 const evaluationSchema = z.strictObject({
   maxSteps: positive.max(2_147_483_646).default(10_000_000).describe('Steps of one evaluation: turns of loops and calls of functions.'),
+  callerStepsPerSecond: positive
+    .max(1_000_000_000)
+    .default(50_000_000)
+    .describe(
+      'Steps that one caller may use in a second, all its evaluations together; beyond, it is answered as overloaded. Callers are told apart by identity, else by address; without either, on the same machine, they have no such bound.',
+    ),
   maxMemoryBytes: positive
     .min(2 ** 20)
     .max(2 ** 32)
-    .default(256 * 2 ** 20)
+    .default(64 * 2 ** 20)
     .describe('Memory of one evaluation beside the data of its bundle. Bytes.'),
   trustedKey: z
     .string()

@@ -1,5 +1,5 @@
 // The composition root: reads from top to bottom as a decision goes,
-//   transport → identity → recorded(explained(engine)) → transport
+//   transport → identity → recorded(budgeted(explained(engine))) → transport
 // and back again when it stops. Nothing here decides anything.
 import { statSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
@@ -10,6 +10,7 @@ import { recorded } from './audit/recorded.ts'
 import { BundleLifecycle } from './bundle-lifecycle.ts'
 import { watchFolder } from './bundles/watch-folder.ts'
 import { type Config, isLoopback } from './config.ts'
+import { withStepBudget } from './decision/step-budget.ts'
 import { formatFinding, PdpError, toPdpError } from './errors.ts'
 import { createFixedToken, createTokenFile } from './identity/token-file.ts'
 import { ActiveBundles } from './policy/active-bundles.ts'
@@ -28,6 +29,9 @@ export interface Service {
   /** Finishes what has begun, writes what was recorded, lets everything go. Safe to call twice. */
   close(): Promise<void>
 }
+
+/** Longest text of one print() that is logged, in characters. */
+const maxPrintedLength = 4_096
 
 /** How long clients get to learn that their connection ends, before the socket stops listening. */
 const drainNoticeMs = 150
@@ -52,7 +56,7 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
     closers.push(() => decisionLog.close())
 
     const bundles = new ActiveBundles()
-    const lifecycle = new BundleLifecycle(config, toolchain, state, bundles)
+    const lifecycle = new BundleLifecycle(config, toolchain, state, bundles, printerOf(log))
     const { opa } = await toolchain.about()
     const toolchainSha256 = await toolchain.sha256()
     await activateAll(config, lifecycle, state, log)
@@ -63,7 +67,8 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
       const { trace } = await toolchain.eval({ ...question, explain: 'full' })
       return trace ?? ''
     })
-    const decider = recorded(withTrace, decisionLog, createRecordWriter({ ...config.decisionLog, labels: config.labels }), (error) =>
+    const budgeted = withStepBudget(withTrace, { stepsPerSecond: config.evaluation.callerStepsPerSecond, now: () => performance.now() })
+    const decider = recorded(budgeted, decisionLog, createRecordWriter({ ...config.decisionLog, labels: config.labels }), (error) =>
       log.error({ cause: (error.cause as Error | undefined)?.stack }, 'internal error'),
     )
 
@@ -125,6 +130,13 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
     await closeAll().catch(() => {})
     throw thrown
   }
+}
+
+/** print() and trace() of policies, at debug level; they cost nothing where that is not logged. */
+function printerOf(log: FastifyBaseLogger): ((text: string) => void) | undefined {
+  return log.level === 'debug' || log.level === 'trace'
+    ? (text) => log.debug({ printed: text.slice(0, maxPrintedLength) }, 'a policy printed')
+    : undefined
 }
 
 async function activateAll(config: Config, lifecycle: BundleLifecycle, state: StateFolder, log: FastifyBaseLogger): Promise<void> {

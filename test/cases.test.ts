@@ -1,8 +1,9 @@
 // Questions on which Verdict's engine and OPA's evaluator once differed: each must get OPA's answer, for good.
 // New ones come from npm run differential, which writes what it finds to test/cases/.
-import { afterAll, expect, test } from '@jest/globals'
+
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { afterAll, expect, test } from '@jest/globals'
 import { Engines, type Question } from './differential/engines.ts'
 
 const folder = join(import.meta.dirname, 'cases')

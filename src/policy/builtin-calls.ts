@@ -2,7 +2,7 @@
 // with, and what exact-runtime.ts adds. Each call is paid for in steps, by the size of what goes in and comes out.
 import { PdpError } from '../errors.ts'
 import type { BuiltinHost } from './builtin-host.ts'
-import { chargeOf, refusalOf, stepsPerByte } from './charges.ts'
+import { chargeOf, refusalOf, stepsPerByte, stepsPerLookup } from './charges.ts'
 import { hostCall } from './exact-runtime.ts'
 import { nativeFunctions } from './native-functions.ts'
 import type { OrderedKeys } from './ordered-keys.ts'
@@ -61,6 +61,7 @@ export class BuiltinCalls {
 
   /** @returns the address of a value, or zero for undefined */
   call(id: number, args: readonly number[]): number {
+    if (id >= hostCall.nextKey) this.#context?.charge(stepsPerLookup)
     if (id === hostCall.nextKey) return this.#keys.next(args[0] as number, args[1] as number)
     if (id === hostCall.nextMember) return this.#keys.next(args[0] as number, args[1] as number, true)
     if (id === hostCall.numberHash) return hashOfNumber(this.#memory.numberText(args[0] as number))

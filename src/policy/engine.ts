@@ -45,7 +45,15 @@ export function createEngine(bundles: ActiveBundles, options: EngineOptions): De
           result,
         }
       } catch (thrown) {
-        return { outcome: 'error', error: toPdpError(thrown), policy, maxAgeMs: 0, cached: false, steps: 0, trusted }
+        return {
+          outcome: 'error',
+          error: toPdpError(thrown),
+          policy,
+          maxAgeMs: 0,
+          cached: false,
+          steps: bundle.instance.lastSteps,
+          trusted,
+        }
       }
     },
   }

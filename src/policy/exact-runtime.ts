@@ -6,11 +6,15 @@
 // (native-functions.ts), and errors are told from undefined by the host when they are strict.
 // Calls are told by the names in the module's name section; the memory layout is that of OPA's wasm/src/value.h.
 import { type Code, asm as w } from '../wasm/assembler.ts'
-import { type Call, ModulePatch } from '../wasm/patch.ts'
+import { type Call, growMemory, ModulePatch } from '../wasm/patch.ts'
 import { nativeFunctions, type Trust } from './native-functions.ts'
 
 /** Name of the exported global: not zero, where built-in errors end an evaluation. */
 export const strictExport = 'verdict_strict'
+/** Name of the exported global that holds how many pages memory was grown by ahead of need. */
+export const sparePagesExport = 'verdict_spare_pages'
+/** Memory grows by this much more than was asked for: each growth takes the engine long. Pages of 64 KiB. */
+const growthPages = 64
 /** Name under which the comparison of values is exported. */
 export const compareExport = 'verdict_compare'
 
@@ -18,7 +22,13 @@ export const compareExport = 'verdict_compare'
  * IDs of host calls that are not in the module's own list of built-ins.
  * `nativeBase + i` is the i-th of nativeFunctions.
  */
-export const hostCall = { nativeBase: 1_000_000, nextKey: 2_000_000, nextMember: 2_000_001, numberHash: 2_000_002, keyText: 2_000_003 } as const
+export const hostCall = {
+  nativeBase: 1_000_000,
+  nextKey: 2_000_000,
+  nextMember: 2_000_001,
+  numberHash: 2_000_002,
+  keyText: 2_000_003,
+} as const
 
 /** Layout of values, and their types. */
 export const layout = {
@@ -79,6 +89,7 @@ export function makeExact(wasm: Uint8Array): Uint8Array {
   const nextMember = runtime.addOrdered(hostCall.nextMember)
   const strictNextKey = runtime.addStrictNextKey(nextKey)
   const runtimeCalls = runtime.repairNumbers()
+  runtimeCalls.set(growMemory, runtime.addGrow())
   const keyText = runtime.addKeyText(1)
   const keyTextOfWriter = runtime.addKeyText(2)
 
@@ -92,7 +103,10 @@ export function makeExact(wasm: Uint8Array): Uint8Array {
   const compiled = compiledFunctions(patch)
   for (const index of patch.definedFunctions()) {
     const next = ordered.get(index)
-    if (index === memberWriter) patch.redirectCalls(index, (calls) => calls.map(({ target }) => (target === dump ? keyText : target === write ? keyTextOfWriter : undefined)))
+    if (index === memberWriter)
+      patch.redirectCalls(index, (calls) =>
+        calls.map(({ target }) => (target === dump ? keyText : target === write ? keyTextOfWriter : undefined)),
+      )
     else if (next !== undefined) patch.redirectCalls(index, (calls) => calls.map(({ target }) => (target === iterate ? next : undefined)))
     else if (!compiled.has(index)) patch.redirectCalls(index, (calls) => calls.map(({ target }) => runtimeCalls.get(target)))
     else {
@@ -216,6 +230,39 @@ class ExactRuntime {
   addKeyText(parameters: number): number {
     const key = w.get(parameters - 1)
     return this.#patch.addFunction(parameters, 0, w.i32(hostCall.keyText), w.i32(0), key, w.call(this.named('opa_builtin1')))
+  }
+
+  /** Grows memory by more than asked, and takes what is asked from the rest the next time. */
+  addGrow(): number {
+    const spare = this.#patch.addGlobal(sparePagesExport)
+    const pages = 0
+    return this.#patch.addFunction(
+      1,
+      0,
+      w.globalGet(spare),
+      w.get(pages),
+      w.lessUnsigned,
+      w.if(
+        w.get(pages),
+        w.i32(growthPages),
+        w.add,
+        w.memoryGrow,
+        w.i32(-1),
+        w.equal,
+        w.if(w.get(pages), w.memoryGrow, w.return),
+        w.globalGet(spare),
+        w.i32(growthPages),
+        w.add,
+        w.globalSet(spare),
+        w.i32(0),
+        w.return,
+      ),
+      w.globalGet(spare),
+      w.get(pages),
+      w.subtract,
+      w.globalSet(spare),
+      w.i32(0),
+    )
   }
 
   /** In strict evaluations the order decides which error comes first. */

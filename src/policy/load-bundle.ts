@@ -22,6 +22,7 @@ export interface BundleParts {
 
 /**
  * @param trustedKey the key of `input` under which the service puts what it established itself
+ * @param printer where print() and trace() go; default nowhere
  * @returns a function that stamps the epoch, so that a bundle which fails to load uses none up
  * @throws PdpError ERR_POLICY_INVALID, ERR_BUILTIN_MISSING, ERR_UNKNOWN_ENTRYPOINT (the default), ERR_MEMORY_EXHAUSTED
  */
@@ -30,9 +31,10 @@ export async function loadBundle(
   host: BuiltinHost,
   limits: PolicyLimits,
   trustedKey: string,
+  printer?: (text: string) => void,
 ): Promise<(epoch: number, nowMs: number) => ActiveBundle> {
   const module = await compilePolicyModule(parts.wasm)
-  const instance = new PolicyInstance(module, parts.data, host, limits)
+  const instance = new PolicyInstance(module, parts.data, host, limits, printer)
   const { name, revision, digest } = parts
   const paths = [...instance.entrypoints.keys()]
   const defaultPath = parts.defaultEntrypoint ?? (paths.length === 1 ? paths[0] : undefined)

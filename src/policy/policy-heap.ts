@@ -7,6 +7,7 @@
 // @see OPA, wasm/src/malloc.c (heap_ptr, heap_top)
 import { PdpError } from '../errors.ts'
 import { takeSnapshot } from '../wasm/snapshot.ts'
+import { sparePagesExport } from './exact-runtime.ts'
 
 interface AllocatorExports {
   opa_malloc(bytes: number): number
@@ -22,6 +23,7 @@ export class PolicyHeap {
   readonly #exports: AllocatorExports
   readonly #topAddress: number
   readonly #restore: () => void
+  readonly #sparePages: WebAssembly.Global
   #top: number
 
   /**
@@ -32,10 +34,11 @@ export class PolicyHeap {
     this.#memory = memory
     this.#exports = instance.exports as unknown as AllocatorExports
     this.start = start
+    this.#sparePages = instance.exports[sparePagesExport] as WebAssembly.Global
     const before = new Uint32Array(memory.buffer.slice(0, staticBytes & ~3))
-    const sizeBefore = memory.buffer.byteLength
+    const sizeBefore = this.#known
     this.#allocate(sizeBefore - start + 1)
-    this.#top = memory.buffer.byteLength
+    this.#top = this.#known
     this.#topAddress = findGrown(before, new Uint32Array(memory.buffer, 0, before.length), this.#top - sizeBefore)
     this.#exports.opa_heap_ptr_set(start)
     const snapshot = takeSnapshot(instance, memory, staticBytes)
@@ -47,16 +50,23 @@ export class PolicyHeap {
    * @throws whatever opa_abort throws when memory ends
    */
   reserve(bytes: number): void {
-    const room = this.#memory.buffer.byteLength - this.start
+    const room = this.#known - this.start
     if (bytes + pageBytes > room) this.#allocate(bytes + pageBytes)
   }
 
   /** Puts everything but the data and the size of memory back to where it was before the first evaluation. */
   restore(): void {
-    const grown = this.#memory.buffer.byteLength - this.#top
     this.#restore()
+    // From now on the allocator knows of all memory there is.
+    this.#sparePages.value = 0
+    const grown = this.#known - this.#top
     const top = new Uint32Array(this.#memory.buffer, this.#topAddress, 1)
     top[0] = (top[0] as number) + grown
+  }
+
+  /** End of the memory that OPA's allocator knows of. */
+  get #known(): number {
+    return this.#memory.buffer.byteLength - (this.#sparePages.value as number) * pageBytes
   }
 
   #allocate(bytes: number): void {

@@ -45,6 +45,7 @@ export class PolicyInstance {
   readonly #limits: PolicyLimits
   readonly #dataAddress: number
   readonly #heap: PolicyHeap
+  #lastSteps = 0
 
   /**
    * @param data JSON text of the bundle's data
@@ -78,6 +79,11 @@ export class PolicyInstance {
     this.entrypoints = new Map(Object.entries(policy.entrypoints))
     this.#dataAddress = policy.dataAddr
     this.#heap = new PolicyHeap(instance, memory, policy.dataHeapPtr, policy.baseHeapPtr)
+  }
+
+  /** Steps of the last evaluation, however it ended. */
+  get lastSteps(): number {
+    return this.#lastSteps
   }
 
   /** Bytes of WebAssembly memory held. */
@@ -116,8 +122,10 @@ export class PolicyInstance {
       const heap = align(this.#heap.start + inputBytes)
       const inputAddress = input === undefined ? 0 : this.#heap.start
       const address = this.#exports.opa_eval(0, entrypoint, this.#dataAddress, inputAddress, inputBytes, heap, 0)
-      return { resultSet: this.#memory.readString(address), steps: this.#limits.maxSteps - this.#steps.value }
+      this.#lastSteps = this.#limits.maxSteps - this.#steps.value
+      return { resultSet: this.#memory.readString(address), steps: this.#lastSteps }
     } catch (thrown) {
+      this.#lastSteps = this.#limits.maxSteps - this.#steps.value
       const exhausted = this.#steps.value === 0
       this.#steps.value = setupSteps
       this.#heap.restore()

@@ -3,8 +3,13 @@
 import { Reactor } from './reactor.ts'
 import type { Toolchain } from './toolchain.ts'
 
-/** Bound on one call's own work; a call that is heavier fails. */
-const maxCallSteps = 20_000_000n
+/**
+ * Bounds on the work of one call, and of all calls of one evaluation. Callers charge calls by their arguments so that
+ * these are not reached; they stop what the charges did not foresee. Not to be relied upon for equal verdicts: the
+ * count differs a little from one call to the next.
+ */
+const maxCallSteps = 8_000_000
+const maxEvaluationSteps = 16_000_000
 
 /**
  * @param runtimeJson what opa.runtime() answers, as JSON text
@@ -20,6 +25,7 @@ export class ReactorHost {
   readonly #module: WebAssembly.Module
   readonly #runtimeJson: string
   #reactor: Reactor | undefined
+  #stepsLeft = maxEvaluationSteps
 
   constructor(module: WebAssembly.Module, names: ReadonlySet<string>, runtimeJson: string) {
     this.#module = module
@@ -32,11 +38,15 @@ export class ReactorHost {
   }
 
   begin(timeNs: bigint): void {
+    this.#stepsLeft = maxEvaluationSteps
     this.#started().begin(timeNs)
   }
 
   call(name: string, args: readonly Uint8Array[]): Uint8Array {
-    return this.#started().builtin(name, args, maxCallSteps)
+    const reactor = this.#started()
+    const answer = reactor.builtin(name, args, BigInt(Math.max(Math.min(this.#stepsLeft, maxCallSteps), 1)))
+    this.#stepsLeft -= reactor.stepsOfLastCall
+    return answer
   }
 
   #started(): Reactor {

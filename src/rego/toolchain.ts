@@ -124,7 +124,11 @@ export class Toolchain {
   }
 
   /** OPA's version, and all built-in functions that a policy may call: their names, and their declarations in the same order. */
-  async about(): Promise<{ readonly opa: string; readonly builtins: readonly string[]; readonly declarations: readonly BuiltinDeclaration[] }> {
+  async about(): Promise<{
+    readonly opa: string
+    readonly builtins: readonly string[]
+    readonly declarations: readonly BuiltinDeclaration[]
+  }> {
     return JSON.parse(await this.#run('about', 'null'))
   }
 

@@ -12,6 +12,7 @@ export const asm = {
   set: (local: number): Code => [0x21, ...unsigned(local)],
   tee: (local: number): Code => [0x22, ...unsigned(local)],
   globalGet: (index: number): Code => [0x23, ...unsigned(index)],
+  globalSet: (index: number): Code => [0x24, ...unsigned(index)],
   call: (target: number): Code => [0x10, ...unsigned(target)],
   i32: (value: number): Code => [0x41, ...signed(value)],
   /** The unsigned byte at the address on the stack. */
@@ -30,6 +31,7 @@ export const asm = {
   i64Equal: [0x51] as Code,
   i32FromI64: [0xa7] as Code,
   i64FromI32: [0xac] as Code,
+  memoryGrow: [0x40, 0x00] as Code,
   drop: [0x1a] as Code,
   return: [0x0f] as Code,
   /** Jumps to the label `depth` blocks outwards when the value on the stack is not zero. */

@@ -3,16 +3,19 @@
 import { type Code, unsigned } from './assembler.ts'
 import { appendExports, concat, encodeU32, readSections, sectionOf, WasmReader, type WasmSection, writeSections } from './binary.ts'
 
+/** Target of the instruction that grows memory, which is led elsewhere like a call. */
+export const growMemory = -1
+
 /** One `call` in a function's body. */
 export interface Call {
-  /** Index of the function that is called. */
+  /** Index of the function that is called, or `growMemory`. */
   readonly target: number
   /** The loops around it, outermost first; numbers are unique within the function. */
   readonly loops: readonly number[]
 }
 
 interface LocatedCall extends Call {
-  /** Where the target's index stands. */
+  /** Where the instruction stands. */
   readonly start: number
   readonly end: number
 }
@@ -98,7 +101,7 @@ export class ModulePatch {
     calls.forEach(({ start, end }, i) => {
       const target = targets[i]
       if (target === undefined) return
-      parts.push(body.subarray(from, start), encodeU32(target))
+      parts.push(body.subarray(from, start), Uint8Array.of(0x10, ...unsigned(target)))
       from = end
     })
     if (parts.length > 0) this.#bodies[at] = concat([...parts, body.subarray(from)])
@@ -170,10 +173,11 @@ function findCalls(body: Uint8Array): LocatedCall[] {
   const blocks: (number | undefined)[] = []
   let loops = 0
   while (reader.offset < body.length) {
-    const opcode = reader.byte()
     const start = reader.offset
-    if (opcode === 0x10) {
-      const target = reader.u32()
+    const opcode = reader.byte()
+    if (opcode === 0x10 || opcode === 0x40) {
+      const immediate = reader.u32()
+      const target = opcode === 0x10 ? immediate : growMemory
       calls.push({ target, loops: blocks.filter((block) => block !== undefined), start, end: reader.offset })
       continue
     }

@@ -1,6 +1,7 @@
-// npm run bounds: asks every built-in function with large and malicious arguments, once and in a loop, and shows how long
-// an evaluation takes before it is done or a bound ends it. Fails when one takes longer than --max-ms of CPU (default
-// 150), or when the evaluation after it is wrong.
+// npm run bounds: asks every built-in function with large and malicious arguments, and shows how much CPU an evaluation
+// could take before it is done or a bound ends it: what a few calls took, carried on to the whole budget of steps; the
+// slowest are then asked in a loop that uses the budget up. Fails when one takes longer than --max-ms (default 150) or
+// when an evaluation afterwards is wrong.
 //   --only NAMES   functions, separated by commas
 //   --all          prints every function, not only the slowest ten
 import { parseArgs } from 'node:util'
@@ -8,20 +9,21 @@ import { PdpError } from '../../src/errors.ts'
 import { PolicyInstance } from '../../src/policy/policy-instance.ts'
 import { compilePolicyModule } from '../../src/policy/policy-module.ts'
 import { createReactorHost } from '../../src/rego/reactor-host.ts'
-import { Toolchain } from '../../src/rego/toolchain.ts'
+import { type BuiltinDeclaration, Toolchain } from '../../src/rego/toolchain.ts'
 import { callable } from '../differential/builtins.ts'
 import { largeArguments } from './arguments.ts'
 
 const { values: args } = parseArgs({ options: { only: { type: 'string' }, all: { type: 'boolean' }, 'max-ms': { type: 'string' } } })
 const maxMs = Number(args['max-ms'] ?? 150)
 const only = args.only?.split(',')
-const limits = { maxSteps: 10_000_000, maxMemoryBytes: 256 * 2 ** 20 }
+const limits = { maxSteps: 10_000_000, maxMemoryBytes: 64 * 2 ** 20 }
 
 interface Worst {
   readonly name: string
   readonly ms: number
   readonly how: string
   readonly ended: string
+  readonly loop: () => { ms: number; ended: string }
 }
 
 const toolchain = new Toolchain()
@@ -30,42 +32,59 @@ const { declarations } = await toolchain.about()
 const worst: Worst[] = []
 const wrong: string[] = []
 for (const declaration of callable(declarations)) {
+  if (only !== undefined && !only.includes(declaration.name)) continue
+  worst.push(await slowestOf(declaration))
+  if (args.all) print(worst.at(-1) as Worst)
+}
+
+async function slowestOf(declaration: BuiltinDeclaration): Promise<Worst> {
   const { name } = declaration
-  if (only !== undefined && !only.includes(name)) continue
   const parameters = (declaration.decl.args ?? []).map((_, i) => `object.get(input, "a${i}", null)`)
   const call = declaration.relation ? `${name}(${parameters.join(', ')}, x)` : `x := ${operator(name, parameters)}`
   const head = declaration.deprecated ? 'package p\nimport future.keywords\n' : 'package p\n'
   const rego = `${head}
-once := true if ${call}
+few := count([1 | some i in [1, 2, 3, 4, 5]; ${call}; i >= 0])
 loop := count([1 | some i in numbers.range(1, 20000); ${call}; i >= 0])
 after := sum([1 | some i in input.after])
 `
   const sources = { files: { 'p.rego': rego }, ...(declaration.deprecated ? { regoVersion: 0 as const } : {}) }
-  const { wasm } = await toolchain.build(sources, ['p/once', 'p/loop', 'p/after'], true)
+  const { wasm } = await toolchain.build(sources, ['p/few', 'p/loop', 'p/after'], true)
   const instance = new PolicyInstance(await compilePolicyModule(wasm), '{}', host, limits)
-  const ask = (entrypoint: string, input: string) => instance.evaluate(instance.entrypoints.get(entrypoint) as number, input, Date.now()).result
-  let slowest: Worst = { name, ms: 0, how: '', ended: '' }
-  for (const { how, input } of largeArguments(declaration)) {
-    for (const entrypoint of ['p/once', 'p/loop']) {
-      const began = process.cpuUsage()
-      let ended = 'done'
-      try {
-        ask(entrypoint, input)
-      } catch (thrown) {
-        if (!(thrown instanceof PdpError)) throw thrown
-        ended = `${thrown.code}: ${thrown.message.slice(0, 80)}`
-      }
-      const { user, system } = process.cpuUsage(began)
-      const ms = (user + system) / 1_000
-      if (ms > slowest.ms) slowest = { name, ms, how: `${entrypoint.slice(2)} ${how}`, ended }
-      if (ask('p/after', '{"after": [1, 2, 3]}') !== '3') wrong.push(`${name} ${how}`)
+  const ask = (entrypoint: string, input: string) => instance.evaluate(instance.entrypoints.get(entrypoint) as number, input, Date.now())
+  const timed = (entrypoint: string, input: string) => {
+    const began = process.cpuUsage()
+    let ended = 'done'
+    let steps = limits.maxSteps
+    try {
+      steps = ask(entrypoint, input).steps
+    } catch (thrown) {
+      if (!(thrown instanceof PdpError)) throw thrown
+      ended = `${thrown.code}: ${thrown.message.slice(0, 80)} ${thrown.cause instanceof Error ? thrown.cause.message : ''}`
     }
+    const { user, system } = process.cpuUsage(began)
+    return { ms: (user + system) / 1_000, ended, steps }
   }
-  worst.push(slowest)
-  if (args.all) print(slowest)
+  for (let i = 0; i < 20; i++) timed('p/few', '{"a0": "a", "a1": "a"}')
+  let slowest: Worst = { name, ms: 0, how: '', ended: '', loop: () => ({ ms: 0, ended: '' }) }
+  for (const { how, input } of largeArguments(declaration)) {
+    // The first call of a function is slow: its code is compiled, its tables are made.
+    const runs = [timed('p/few', input)]
+    const wholeOf = () => Math.min(...runs.map(({ ms, steps }) => ms * Math.max(1, Math.min(limits.maxSteps / steps, 20_000 / 5))))
+    while (wholeOf() > maxMs * 0.7 && runs.length < 4) runs.push(timed('p/few', input))
+    const whole = wholeOf()
+    const { ended } = runs[0] as { ended: string }
+    if (whole > slowest.ms) slowest = { name, ms: whole, how, ended, loop: () => timed('p/loop', input) }
+    if (ask('p/after', '{"after": [1, 2, 3]}').result !== '3') wrong.push(`${name} ${how}`)
+  }
+  return slowest
+}
+for (const [i, one] of worst.entries()) {
+  if (one.ms < maxMs * 0.7) continue
+  const again = [one.loop(), one.loop(), one.loop()].sort((a, b) => a.ms - b.ms)[0] as { ms: number; ended: string }
+  worst[i] = { ...one, ...again, how: `in a loop, ${one.how}` }
 }
 worst.sort((a, b) => b.ms - a.ms)
-if (!args.all) for (const one of worst.slice(0, 10)) print(one)
+if (!args.all) for (const [i, one] of worst.entries()) if (i < 10 || one.ms > maxMs) print(one)
 const tooSlow = worst.filter(({ ms }) => ms > maxMs)
 for (const one of wrong) console.log(`wrong afterwards: ${one}`)
 console.log(`${worst.length} functions, ${tooSlow.length} beyond ${maxMs} ms of CPU`)
@@ -78,7 +97,15 @@ function print({ name, ms, how, ended }: Worst): void {
 
 function operator(name: string, a: readonly string[]): string {
   const infix: Readonly<Record<string, string>> = { plus: '+', minus: '-', mul: '*', div: '/', rem: '%', and: '&', or: '|' }
-  const compare: Readonly<Record<string, string>> = { equal: '==', neq: '!=', lt: '<', lte: '<=', gt: '>', gte: '>=', 'internal.member_2': 'in' }
+  const compare: Readonly<Record<string, string>> = {
+    equal: '==',
+    neq: '!=',
+    lt: '<',
+    lte: '<=',
+    gt: '>',
+    gte: '>=',
+    'internal.member_2': 'in',
+  }
   const symbol = infix[name] ?? compare[name]
   if (symbol !== undefined) return `${a[0]} ${symbol} ${a[1]}`
   return name === 'internal.member_3' ? `(${a[0]}, ${a[1]} in ${a[2]})` : `${name}(${a.join(', ')})`

@@ -6,7 +6,7 @@ import type { Tape } from './tape.ts'
 import { array, number, object, set, smallNumber, string, value } from './values.ts'
 
 /** Functions that are not called as functions, or whose answer is chance or the world's. */
-const left: ReadonlySet<string> = new Set([
+export const notCalled: ReadonlySet<string> = new Set([
   'http.send',
   'net.lookup_ip_addr',
   'internal.print',
@@ -26,7 +26,7 @@ const left: ReadonlySet<string> = new Set([
 const growing: ReadonlySet<string> = new Set(['numbers.range', 'numbers.range_step', 'bits.lsh', 'bits.rsh', 'strings.split_n'])
 
 export function callable(declarations: readonly BuiltinDeclaration[]): BuiltinDeclaration[] {
-  return declarations.filter(({ name }) => !left.has(name))
+  return declarations.filter(({ name }) => !notCalled.has(name))
 }
 
 /** A module with a rule for each call; the entrypoint is the package. */
@@ -54,7 +54,7 @@ function asQuestion(rules: readonly { text: string; deprecated: boolean }[]): Qu
 
 function ruleOf(tape: Tape, declaration: BuiltinDeclaration, index: number): { text: string; deprecated: boolean } {
   const types = declaration.decl.args ?? []
-  const args = types.map((type, i) => {
+  const args = types.map((type) => {
     const pool = poolOf(declaration.name)
     if (growing.has(declaration.name) && type.type === 'number') return smallNumber(tape)
     // object.get gives `any`, so that an argument of a wrong type gets past the type checker.

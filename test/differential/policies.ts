@@ -15,8 +15,43 @@ interface Scope {
 }
 
 /** Functions that take any value without an error that ends the evaluation, by their number of arguments. */
-const unary = ['count', 'sum', 'max', 'min', 'sort', 'type_name', 'is_string', 'is_number', 'json.marshal', 'lower', 'upper', 'abs', 'array.reverse', 'object.keys', 'to_number', 'trim_space', 'base64.encode', 'union']
-const binary = ['startswith', 'contains', 'concat', 'split', 'array.concat', 'object.remove', 'object.filter', 'object.union', 'indexof', 'trim', 'format_int', 'json.filter', 'graph.reachable', 'strings.any_prefix_match', 'sprintf']
+const unary = [
+  'count',
+  'sum',
+  'max',
+  'min',
+  'sort',
+  'type_name',
+  'is_string',
+  'is_number',
+  'json.marshal',
+  'lower',
+  'upper',
+  'abs',
+  'array.reverse',
+  'object.keys',
+  'to_number',
+  'trim_space',
+  'base64.encode',
+  'union',
+]
+const binary = [
+  'startswith',
+  'contains',
+  'concat',
+  'split',
+  'array.concat',
+  'object.remove',
+  'object.filter',
+  'object.union',
+  'indexof',
+  'trim',
+  'format_int',
+  'json.filter',
+  'graph.reachable',
+  'strings.any_prefix_match',
+  'sprintf',
+]
 
 export function randomPolicy(tape: Tape): Question {
   const maker = new PolicyMaker(tape)
@@ -182,7 +217,9 @@ class PolicyMaker {
   /** What may be iterated over with a variable as key. */
   #root(scope: Scope): string {
     const tape = this.#tape
-    return tape.chance(40) && scope.variables.length > 0 ? tape.pick(scope.variables) : tape.pick(['input', 'data.d', 'data.list', 'input.a', 'input.b'])
+    return tape.chance(40) && scope.variables.length > 0
+      ? tape.pick(scope.variables)
+      : tape.pick(['input', 'data.d', 'data.list', 'input.a', 'input.b'])
   }
 
   #reference(scope: Scope): string {

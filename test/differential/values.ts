@@ -11,7 +11,10 @@ const words = ['a', '', 'b', 'c', 'abc', 'ABC', 'a.b.c', '/api/v1/users', 'alice
 
 /** A string literal; what an editor would not show is escaped. */
 export const quote = (text: string): string =>
-  JSON.stringify(text).replace(/[\u007f-\u00a0\u2000-\u200f\u2028\u2029\ufeff]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`)
+  JSON.stringify(text).replace(
+    /[\u007f-\u00a0\u2000-\u200f\u2028\u2029\ufeff]/g,
+    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
 
 /** Where a large number would make a large result. */
 export function smallNumber(tape: Tape): string {

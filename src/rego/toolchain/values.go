@@ -94,7 +94,12 @@ func (r *valueReader) value() (*ast.Term, error) {
 	if r.depth++; r.depth > maxValueDepth {
 		return nil, errDepth
 	}
-	defer func() { r.depth-- }()
+	term, err := r.oneValue()
+	r.depth--
+	return term, err
+}
+
+func (r *valueReader) oneValue() (*ast.Term, error) {
 	switch b := r.text[r.at]; {
 	case b == '"':
 		s, err := r.string()
