@@ -7,6 +7,7 @@ import { readFolder } from './bundles/folder.ts'
 import { readBundle } from './bundles/read-bundle.ts'
 import type { Config } from './config.ts'
 import { PdpError, toPdpError } from './errors.ts'
+import { EvaluationWorkers } from './evaluation-workers.ts'
 import type { ActiveBundle, ActiveBundles } from './policy/active-bundles.ts'
 import { loadBundle } from './policy/load-bundle.ts'
 import { createReactorHost, type ReactorHost } from './rego/reactor-host.ts'
@@ -22,6 +23,9 @@ export class BundleLifecycle {
   readonly #state: StateFolder
   readonly #bundles: ActiveBundles
   readonly #printer: ((text: string) => void) | undefined
+  /** What opa.runtime() answers. */
+  readonly #runtimeJson: string
+  readonly #workers: EvaluationWorkers
   readonly #lastErrors = new Map<string, PdpError>()
   #host: Promise<ReactorHost> | undefined
   #queue: Promise<unknown> = Promise.resolve()
@@ -30,6 +34,8 @@ export class BundleLifecycle {
   constructor(config: Config, toolchain: Toolchain, state: StateFolder, bundles: ActiveBundles, printer?: (text: string) => void) {
     this.#printer = printer
     this.#config = config
+    this.#runtimeJson = JSON.stringify({ version, config: { labels: config.labels }, env: {} })
+    this.#workers = new EvaluationWorkers(config.evaluation, toolchain, this.#runtimeJson)
     this.#toolchain = toolchain
     this.#state = state
     this.#bundles = bundles
@@ -79,7 +85,9 @@ export class BundleLifecycle {
     const current = this.#bundles.get(name)
     if (current?.digest === bundle.digest) return current
     const { manifest } = bundle
-    const inputReads = Object.fromEntries(Object.entries(manifest.metadata.verdict?.reads ?? {}).map(([path, { input }]) => [path, input]))
+    const reads = Object.entries(manifest.metadata.verdict?.reads ?? {})
+    const inputReads = Object.fromEntries(reads.map(([path, { input }]) => [path, input]))
+    const functions = Object.fromEntries(reads.map(([path, { builtins }]) => [path, builtins]))
     const stamp = await loadBundle(
       {
         name,
@@ -90,20 +98,26 @@ export class BundleLifecycle {
         modules: bundle.modules,
         defaultEntrypoint: defaultEntrypoint ?? manifest.metadata.default_entrypoint,
         inputReads,
+        functions,
       },
       await this.#builtinHost(),
       this.#config.evaluation,
       this.#config.evaluation.trustedKey,
-      this.#printer,
+      { printer: this.#printer, remote: this.#workers.configured ? (module, data) => this.#workers.load(module, data) : undefined },
     )
     const active = stamp(this.#state.recordActivation(name, bundle.digest, bundle.archive), Date.now())
     this.#bundles.activate(active)
+    current?.remote?.close()
     return active
   }
 
   #builtinHost(): Promise<ReactorHost> {
-    const runtime = { version, config: { labels: this.#config.labels }, env: {} }
-    this.#host ??= createReactorHost(this.#toolchain, JSON.stringify(runtime))
+    this.#host ??= createReactorHost(this.#toolchain, this.#runtimeJson)
     return this.#host
+  }
+
+  /** Lets go of threads. */
+  async close(): Promise<void> {
+    await this.#workers.close()
   }
 }

@@ -9,6 +9,9 @@ const bundleName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/, 'letters
 const positive = z.int().min(1)
 const jsonPointer = z.string().regex(/^(?:\/(?:[^~/]|~0|~1)*)+$/, 'a JSON pointer such as `/input/context/password`')
 
+const networkEntry =
+  /^(?:(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*|[0-9a-fA-F:]+|\[[0-9a-fA-F:.]+\]|[0-9a-fA-F.:]+\/\d{1,3})(?::\d{1,5})?$/
+
 const serverSchema = z.strictObject({
   host: z.string().min(1).default('127.0.0.1').describe('Address to listen on. Beyond loopback only with `authentication`.'),
   port: z.int().min(0).max(65_535).default(8181).describe('HTTP port; 0 takes a free one.'),
@@ -50,6 +53,25 @@ const evaluationSchema = z.strictObject({
     .max(2 ** 32)
     .default(64 * 2 ** 20)
     .describe('Memory of one evaluation beside the data of its bundle. Bytes.'),
+  network: z
+    .strictObject({
+      allow: z
+        .array(z.string().regex(networkEntry, 'a host name, `*.` and a domain, an address or a network such as `10.1.0.0/16`'))
+        .default([])
+        .describe(
+          'Hosts that policies may reach with `http.send` and `net.lookup_ip_addr`: names, `*.` and a domain, addresses, networks; names and addresses may have `:port`. Names that lead to addresses of this machine or of private networks are refused unless these are listed too. Empty: none.',
+        ),
+      timeoutMs: positive.max(60_000).default(5_000).describe('Longest time for one request of a policy. Milliseconds.'),
+      maxResponseBytes: positive
+        .max(64 * 2 ** 20)
+        .default(2 ** 20)
+        .describe('Largest answer to a request of a policy. Bytes.'),
+      threads: positive
+        .max(64)
+        .default(2)
+        .describe('Threads that evaluate policies which use the network; each waits for one answer at a time.'),
+    })
+    .prefault({}),
   trustedKey: z
     .string()
     .regex(/^[A-Za-z_][A-Za-z0-9_]{0,63}$/)

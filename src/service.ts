@@ -57,6 +57,7 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
 
     const bundles = new ActiveBundles()
     const lifecycle = new BundleLifecycle(config, toolchain, state, bundles, printerOf(log))
+    closers.push(() => lifecycle.close())
     const { opa } = await toolchain.about()
     const toolchainSha256 = await toolchain.sha256()
     await activateAll(config, lifecycle, state, log)

@@ -12,6 +12,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   policy: ['errors', 'decision', 'wasm'],
   rego: ['errors', 'decision', 'wasm'],
   bundles: ['errors', 'decision'],
+  network: ['errors'],
   identity: ['errors', 'decision'],
   audit: ['errors', 'decision'],
   state: ['errors'],
@@ -34,7 +35,10 @@ const owners: Readonly<Record<string, readonly string[]>> = {
   zod: ['config.ts', 'transport', 'audit/record-schema.ts', 'bundles/bundle.ts', 'cli/eval-lines.ts'],
   'node:sqlite': ['state/state-folder.ts'],
   'node:wasi': ['rego/reactor.ts'],
-  'node:worker_threads': ['rego'],
+  'node:worker_threads': ['rego', 'network', 'evaluation-worker.ts', 'evaluation-workers.ts'],
+  'node:http': ['network'],
+  'node:https': ['network'],
+  'node:dns/promises': ['network'],
 }
 
 interface Import {

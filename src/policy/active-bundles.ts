@@ -3,6 +3,7 @@
 import type { PolicyIdentity } from '../decision/decision.ts'
 import { PdpError } from '../errors.ts'
 import type { PolicyInstance } from './policy-instance.ts'
+import type { RemotePolicy } from './remote-policy.ts'
 
 /** What the policy says of one entrypoint. */
 export interface Entrypoint {
@@ -10,6 +11,8 @@ export interface Entrypoint {
   readonly identity: PolicyIdentity
   /** Whether `input.trusted.time` can be read; true where nothing is known. */
   readonly readsTime: boolean
+  /** Whether it can call a function of the network; true where nothing is known. */
+  readonly usesNetwork: boolean
 }
 
 /** A bundle that runs. Immutable: a change makes a new one. */
@@ -20,6 +23,8 @@ export interface ActiveBundle {
   readonly epoch: number
   readonly activatedAtMs: number
   readonly instance: PolicyInstance
+  /** Where entrypoints that use the network are evaluated; undefined: like all others, and the network fails. */
+  readonly remote: RemotePolicy | undefined
   readonly entrypoints: ReadonlyMap<string, Entrypoint>
   /** Undefined: a request must name one. */
   readonly defaultEntrypoint: Entrypoint | undefined

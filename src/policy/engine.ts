@@ -1,11 +1,12 @@
 // The innermost decider: finds the policy, evaluates it, reads the result. Every failure once the policy is known
 // is a Decision with the outcome `error`, so that the record says which policy failed.
 import type { Decider } from '../decision/decider.ts'
-import type { Decision } from '../decision/decision.ts'
+import type { Decision, PolicyIdentity } from '../decision/decision.ts'
 import { readResult } from '../decision/read-result.ts'
-import type { DecisionRequest } from '../decision/request.ts'
+import type { DecisionRequest, JsonText } from '../decision/request.ts'
 import { PdpError, toPdpError } from '../errors.ts'
 import { type ActiveBundles, resolveEntrypoint } from './active-bundles.ts'
+import type { Evaluation } from './policy-instance.ts'
 import { trustedFacts, withTrusted } from './trusted-input.ts'
 
 export interface EngineOptions {
@@ -16,7 +17,7 @@ export interface EngineOptions {
 export function createEngine(bundles: ActiveBundles, options: EngineOptions): Decider {
   return {
     /** @throws PdpError ERR_NO_BUNDLE, ERR_UNKNOWN_BUNDLE, ERR_UNKNOWN_ENTRYPOINT, ERR_ENTRYPOINT_REQUIRED */
-    decide(request: DecisionRequest): Decision {
+    decide(request: DecisionRequest): Decision | Promise<Decision> {
       const bundle = bundles.resolve(request.bundle)
       const entrypoint = resolveEntrypoint(bundle, request.entrypoint)
       const policy = entrypoint.identity
@@ -30,31 +31,30 @@ export function createEngine(bundles: ActiveBundles, options: EngineOptions): De
       const trusted = trustedFacts(request, entrypoint.readsTime)
       try {
         const input = withTrusted(request.input, options.trustedKey, trusted)
-        const { result, steps } = bundle.instance.evaluate(entrypoint.id, input, request.timeMs)
-        const { allowed, reasons, obligations, context, maxAgeMs } = readResult(result)
-        return {
-          outcome: allowed ? 'allow' : 'deny',
-          policy,
-          reasons,
-          obligations,
-          context,
-          maxAgeMs,
-          cached: false,
-          steps,
-          trusted,
-          result,
+        if (entrypoint.usesNetwork && bundle.remote !== undefined) {
+          return bundle.remote
+            .evaluate(policy.entrypoint, input, request.timeMs)
+            .then((evaluation) => toDecision(evaluation, policy, trusted))
+            .catch((thrown: unknown) => toFailure(thrown, policy, trusted, stepsOf(thrown)))
         }
+        return toDecision(bundle.instance.evaluate(entrypoint.id, input, request.timeMs), policy, trusted)
       } catch (thrown) {
-        return {
-          outcome: 'error',
-          error: toPdpError(thrown),
-          policy,
-          maxAgeMs: 0,
-          cached: false,
-          steps: bundle.instance.lastSteps,
-          trusted,
-        }
+        return toFailure(thrown, policy, trusted, bundle.instance.lastSteps)
       }
     },
   }
+}
+
+function toDecision({ result, steps }: Evaluation, policy: PolicyIdentity, trusted: JsonText): Decision {
+  const { allowed, reasons, obligations, context, maxAgeMs } = readResult(result)
+  return { outcome: allowed ? 'allow' : 'deny', policy, reasons, obligations, context, maxAgeMs, cached: false, steps, trusted, result }
+}
+
+function toFailure(thrown: unknown, policy: PolicyIdentity, trusted: JsonText, steps: number): Decision {
+  return { outcome: 'error', error: toPdpError(thrown), policy, maxAgeMs: 0, cached: false, steps, trusted }
+}
+
+/** Steps of a remote evaluation that failed. */
+function stepsOf(thrown: unknown): number {
+  return (thrown as { steps?: number }).steps ?? 0
 }

@@ -4,7 +4,8 @@ import type { ActiveBundle, Entrypoint } from './active-bundles.ts'
 import type { BuiltinHost } from './builtin-host.ts'
 import { PolicyInstance } from './policy-instance.ts'
 import type { PolicyLimits } from './policy-limits.ts'
-import { compilePolicyModule } from './policy-module.ts'
+import { compilePolicyModule, type PolicyModule } from './policy-module.ts'
+import { networkFunctions, type RemotePolicy } from './remote-policy.ts'
 
 export interface BundleParts {
   readonly name: string
@@ -18,11 +19,17 @@ export interface BundleParts {
   readonly defaultEntrypoint: string | undefined
   /** Paths under `input` that each entrypoint reads; an entrypoint that is missing here reads everything. */
   readonly inputReads: Readonly<Record<string, readonly (readonly string[])[]>>
+  /** Functions that each entrypoint can call; an entrypoint that is missing here calls all that the module has. */
+  readonly functions: Readonly<Record<string, readonly string[]>>
 }
+
+/** Puts a policy where the network is; undefined: nowhere. */
+export type RemoteLoader = ((module: PolicyModule, data: string) => Promise<RemotePolicy>) | undefined
 
 /**
  * @param trustedKey the key of `input` under which the service puts what it established itself
- * @param printer where print() and trace() go; default nowhere
+ * @param options.printer where print() and trace() go; default nowhere
+ * @param options.remote loads policies that use the network; default: they run here, without one
  * @returns a function that stamps the epoch, so that a bundle which fails to load uses none up
  * @throws PdpError ERR_POLICY_INVALID, ERR_BUILTIN_MISSING, ERR_UNKNOWN_ENTRYPOINT (the default), ERR_MEMORY_EXHAUSTED
  */
@@ -31,10 +38,12 @@ export async function loadBundle(
   host: BuiltinHost,
   limits: PolicyLimits,
   trustedKey: string,
-  printer?: (text: string) => void,
+  options: { readonly printer?: ((text: string) => void) | undefined; readonly remote?: RemoteLoader } = {},
 ): Promise<(epoch: number, nowMs: number) => ActiveBundle> {
   const module = await compilePolicyModule(parts.wasm)
-  const instance = new PolicyInstance(module, parts.data, host, limits, printer)
+  const instance = new PolicyInstance(module, parts.data, host, limits, options.printer)
+  const usesNetwork = [...networkFunctions].some((name) => instance.builtins.has(name))
+  const remote = usesNetwork ? await options.remote?.(module, parts.data) : undefined
   const { name, revision, digest } = parts
   const paths = [...instance.entrypoints.keys()]
   const defaultPath = parts.defaultEntrypoint ?? (paths.length === 1 ? paths[0] : undefined)
@@ -50,6 +59,7 @@ export async function loadBundle(
       entrypoints.set(path, {
         id,
         identity: { bundle: name, entrypoint: path, revision, digest, epoch },
+        usesNetwork: usesNetwork && (parts.functions[path] ?? [...networkFunctions]).some((name) => networkFunctions.has(name)),
         readsTime: reads(parts.inputReads[path], [trustedKey, 'time']),
       })
     }
@@ -60,6 +70,7 @@ export async function loadBundle(
       epoch,
       activatedAtMs: nowMs,
       instance,
+      remote,
       entrypoints,
       defaultEntrypoint: defaultPath === undefined ? undefined : entrypoints.get(defaultPath),
       modules: parts.modules,

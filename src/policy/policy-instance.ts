@@ -37,6 +37,8 @@ const setupSteps = 0x7fffffff
 
 export class PolicyInstance {
   readonly entrypoints: ReadonlyMap<string, number>
+  /** Names of the functions that the module asks of the host. */
+  readonly builtins: ReadonlySet<string>
   readonly #memory: PolicyMemory
   readonly #exports: OpaExports
   readonly #steps: WebAssembly.Global
@@ -74,7 +76,9 @@ export class PolicyInstance {
     this.#strict = instance.exports[strictExport] as WebAssembly.Global
     this.#steps = stepsLeft(instance)
     this.#steps.value = setupSteps
-    this.#calls.link(JSON.parse(this.#memory.readString(this.#exports.opa_json_dump(this.#exports.builtins()))))
+    const builtins = JSON.parse(this.#memory.readString(this.#exports.opa_json_dump(this.#exports.builtins()))) as Record<string, number>
+    this.builtins = new Set(Object.keys(builtins))
+    this.#calls.link(builtins)
     const policy = loadPolicy(instance, memory, data)
     this.entrypoints = new Map(Object.entries(policy.entrypoints))
     this.#dataAddress = policy.dataAddr

@@ -1,6 +1,6 @@
 // OPA's built-in functions for policies that run on this thread: the adapter from a reactor to the port that
 // src/policy declares (BuiltinHost). The reactor is started when the first policy needs it.
-import { Reactor } from './reactor.ts'
+import { type Network, Reactor } from './reactor.ts'
 import type { Toolchain } from './toolchain.ts'
 
 /**
@@ -24,10 +24,13 @@ export class ReactorHost {
   readonly names: ReadonlySet<string>
   readonly #module: WebAssembly.Module
   readonly #runtimeJson: string
+  readonly #network: Network | undefined
   #reactor: Reactor | undefined
   #stepsLeft = maxEvaluationSteps
 
-  constructor(module: WebAssembly.Module, names: ReadonlySet<string>, runtimeJson: string) {
+  /** @param network for http.send and net.lookup_ip_addr; without it they fail */
+  constructor(module: WebAssembly.Module, names: ReadonlySet<string>, runtimeJson: string, network?: Network) {
+    this.#network = network
     this.#module = module
     this.names = names
     this.#runtimeJson = runtimeJson
@@ -50,7 +53,7 @@ export class ReactorHost {
   }
 
   #started(): Reactor {
-    this.#reactor ??= new Reactor(this.#module, { runtimeJson: this.#runtimeJson, restorable: true })
+    this.#reactor ??= new Reactor(this.#module, { runtimeJson: this.#runtimeJson, restorable: true, network: this.#network })
     return this.#reactor
   }
 }

@@ -3,5 +3,4 @@ export const excluded: ReadonlyMap<string, string> = new Map([
   ['time/time caching', 'calls `test.sleep`, a function that exists only in the test program of OPA itself'],
   ['data/toplevel integer', 'a number as a key of an object in base documents; OPA excludes it for WebAssembly too (its issue 3711)'],
   ['data/nested integer', 'the same as `data/toplevel integer`'],
-  ['net.lookup_ip_addr/localhost', 'asks a name server; policies have no network unless it is configured, and this run configures none'],
 ])

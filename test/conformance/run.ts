@@ -5,11 +5,14 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { MessageChannel, Worker } from 'node:worker_threads'
 import { elementsOf } from '../../src/decision/strict-json.ts'
 import { PdpError } from '../../src/errors.ts'
+import { createBlockingNetwork } from '../../src/network/blocking.ts'
+import type { NetworkThreadData } from '../../src/network/thread.ts'
 import { PolicyInstance } from '../../src/policy/policy-instance.ts'
 import { compilePolicyModule } from '../../src/policy/policy-module.ts'
-import { createReactorHost, type ReactorHost } from '../../src/rego/reactor-host.ts'
+import { createReactorHost, ReactorHost } from '../../src/rego/reactor-host.ts'
 import { Toolchain } from '../../src/rego/toolchain.ts'
 import { type CanonicalOptions, canonical } from '../support/json-value.ts'
 import { type ConformanceCase, loadCases } from './cases.ts'
@@ -31,7 +34,16 @@ const first = toolchains[0] as Toolchain
 const loaded = await loadCases(first)
 const cases = loaded.cases.filter(({ group, note }) => args.only === undefined || `${group} ${note}`.includes(args.only))
 const env = Object.assign({}, ...cases.map((c) => c.env))
-const host = await createReactorHost(first, '{}')
+// A network that reaches this machine's own name, which one case looks up.
+const networkData: NetworkThreadData = { allow: ['localhost'], limits: { timeoutMs: 1_000, maxResponseBytes: 1_000 } }
+const networkThread = new Worker(new URL('../../src/network/thread.ts', import.meta.url), { workerData: networkData })
+networkThread.unref()
+const { port1, port2 } = new MessageChannel()
+const signal = new SharedArrayBuffer(4)
+networkThread.postMessage({ port: port1, signal }, [port1])
+port2.unref()
+const { builtins } = await first.about()
+const host = new ReactorHost(await first.module(), new Set(builtins), '{}', createBlockingNetwork(port2, signal, 1_000))
 const hostWithEnvironment = await createReactorHost(first, JSON.stringify({ env }))
 
 const began = Date.now()
@@ -67,13 +79,13 @@ if (args.only === undefined) {
 }
 if (failed.length > 0 || needless.length > 0) process.exitCode = 1
 
-async function faultOf(toolchain: Toolchain, of: ConformanceCase, builtins: ReactorHost): Promise<string | undefined> {
+async function faultOf(toolchain: Toolchain, of: ConformanceCase, functions: ReactorHost): Promise<string | undefined> {
   let resultSet: string
   try {
     const files = Object.fromEntries(of.modules.map((text, i) => [`module${i}.rego`, text]))
     const query = of.inputTerm === undefined ? of.query : `${of.query} with input as ${of.inputTerm}`
     const module = await compilePolicyModule(await toolchain.buildQuery({ files, experimental: of.experimental }, query))
-    const instance = new PolicyInstance(module, of.data ?? '{}', builtins, limits)
+    const instance = new PolicyInstance(module, of.data ?? '{}', functions, limits)
     resultSet = instance.query(0, of.input, Date.now(), of.strict).resultSet
   } catch (thrown) {
     const { code, message } = thrown as PdpError
