@@ -36,7 +36,7 @@ const owners: Readonly<Record<string, readonly string[]>> = {
   'node:sqlite': ['state/state-folder.ts'],
   'node:wasi': ['rego/reactor.ts'],
   'node:worker_threads': ['rego', 'network', 'evaluation-worker.ts', 'evaluation-workers.ts'],
-  'node:http': ['network'],
+  'node:http': ['network', 'transport/http'],
   'node:https': ['network'],
   'node:dns/promises': ['network'],
 }

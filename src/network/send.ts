@@ -62,7 +62,7 @@ function sendHttp(request: NetworkRequest, reach: Reach, limits: NetworkLimits):
   const timeoutMs = Math.min(request.timeout_ms ?? limits.timeoutMs, limits.timeoutMs)
   const tls = request.tls ?? {}
   const headers: Record<string, string | string[]> = { ...request.headers }
-  if (request.host !== undefined && request.host !== '') headers['Host'] = request.host
+  if (request.host !== undefined && request.host !== '') headers.Host = request.host
   const { promise, resolve, reject } = Promise.withResolvers<NetworkAnswer>()
   const sent = (secure ? httpsRequest : httpRequest)(
     url,
@@ -74,11 +74,11 @@ function sendHttp(request: NetworkRequest, reach: Reach, limits: NetworkLimits):
       signal: AbortSignal.timeout(timeoutMs),
       maxHeaderSize: 64 * 1024,
       ...(secure && {
-        ca: tls['tls_ca_cert'],
-        cert: tls['tls_client_cert'],
-        key: tls['tls_client_key'],
-        servername: tls['tls_server_name'],
-        rejectUnauthorized: tls['tls_insecure_skip_verify'] !== 'true',
+        ca: tls.tls_ca_cert,
+        cert: tls.tls_client_cert,
+        key: tls.tls_client_key,
+        servername: tls.tls_server_name,
+        rejectUnauthorized: tls.tls_insecure_skip_verify !== 'true',
       }),
     },
     (response) => {
