@@ -57,8 +57,7 @@ export class PolicyHeap {
   /** Puts everything but the data and the size of memory back to where it was before the first evaluation. */
   restore(): void {
     this.#restore()
-    // From now on the allocator knows of all memory there is.
-    this.#sparePages.value = 0
+    // The snapshot brought its count of spare pages along; what memory there is beyond them, the allocator knows of.
     const grown = this.#known - this.#top
     const top = new Uint32Array(this.#memory.buffer, this.#topAddress, 1)
     top[0] = (top[0] as number) + grown

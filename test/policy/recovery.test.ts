@@ -35,6 +35,8 @@ stack := input
 
 host := io.jwt.encode_sign_raw(input.pad, input.pad, input.pad)
 
+large := count([{"i": i, "k": [i]} | some i in numbers.range(1, 30000)])
+
 reactor := graph.reachable_paths(input.graph, {"n0"})
 `
 const data = JSON.stringify({
@@ -69,7 +71,7 @@ let wanted: (string | undefined)[]
 let instance: PolicyInstance
 beforeAll(async () => {
   const files = { 'p.rego': rego }
-  const { wasm } = await toolchain.build({ files }, ['p/answer', ...traps.map(([, entrypoint]) => entrypoint)], true)
+  const { wasm } = await toolchain.build({ files }, ['p/answer', 'p/large', ...traps.map(([, entrypoint]) => entrypoint)], true)
   const limits = { maxSteps: 10_000_000, maxMemoryBytes: 32 * 2 ** 20 }
   instance = new PolicyInstance(await compilePolicyModule(wasm), data, await builtinHost(), limits)
   const answers = await toolchain.evalAll({ files, data, entrypoint: 'p/answer' }, inputs)
@@ -83,6 +85,8 @@ test.each(traps)(
   '%s',
   (kind, entrypoint, input, code) => {
     for (let round = 0; round < 5; round++) expect(codeOf(() => ask(entrypoint, input, kind === 'host error'))).toBe(code)
+    // What needs more memory than was there before the trap finds it.
+    expect(ask('p/large', '{}')).toBe('30000')
     for (let i = 0; i < 1_000; i++) {
       const at = i % inputs.length
       if (ask('p/answer', inputs[at] as string) !== wanted[at]) expect([i, ask('p/answer', inputs[at] as string)]).toEqual([i, wanted[at]])
