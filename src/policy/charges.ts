@@ -41,7 +41,6 @@ const heavier: readonly (readonly [prefix: string, perCall: number, perByte: num
   ['graph.', 2_000, 60],
   ['sort', 0, 30],
   ['time.', 4_500, 30],
-  ['div', 1_500, 0],
   ['numbers.', 4_000, 30],
   ['json.marshal', 0, 30],
   ['format_int', 1_500, 30],
@@ -68,10 +67,9 @@ const products: Readonly<Record<string, readonly [number, number]>> = {
 /** Bytes of pattern times bytes of text that take one step. */
 const productBytesPerStep = 4
 
-/** Arithmetic with exponents or many digits: OPA calculates with fractions of any length. */
+/** Arithmetic that comes to the host is that of fractions and long numbers: OPA calculates with digits of any number. */
 const arithmetic: ReadonlySet<string> = new Set(['plus', 'minus', 'mul', 'div', 'rem', 'abs', 'ceil', 'floor', 'round', 'sum', 'product'])
-const stepsPerLongNumber = 4_000
-const longNumber = /[eE]|\d{20}/
+const stepsPerArithmetic = 4_000
 
 /** Steps for each address or number that a function makes. */
 const stepsPerMade = 100
@@ -95,7 +93,7 @@ export function chargeOf(name: string, args: readonly Uint8Array[]): number {
       else if (byte === openingBracket || byte === openingBrace) steps += stepsPerBracket
     }
   }
-  if (arithmetic.has(name)) for (const arg of args) if (longNumber.test(Buffer.from(arg).toString('latin1'))) steps += stepsPerLongNumber
+  if (arithmetic.has(name)) steps += stepsPerArithmetic
   const [a, b] = products[name] ?? []
   if (a !== undefined && b !== undefined) steps += Math.floor(((args[a]?.length ?? 0) * (args[b]?.length ?? 0)) / productBytesPerStep)
   return steps

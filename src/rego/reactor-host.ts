@@ -11,6 +11,8 @@ import type { Toolchain } from './toolchain.ts'
 const maxCallSteps = 8_000_000
 const maxEvaluationSteps = 16_000_000
 
+const warmingCalls = 400
+
 /**
  * @param runtimeJson what opa.runtime() answers, as JSON text
  * @throws PdpError ERR_TOOLCHAIN
@@ -37,7 +39,15 @@ export class ReactorHost {
   }
 
   warm(): void {
+    if (this.#reactor !== undefined) return
     this.#started()
+    // The first calls run code that is not optimised yet, ten times as slowly; no request should pay for that.
+    this.begin(0n)
+    const args = [Buffer.from('1.5'), Buffer.from('{"a": [1, "b"]}')] as const
+    for (let i = 0; i < warmingCalls; i++) {
+      this.call('plus', [args[0], args[0]])
+      this.call('json.marshal', [args[1]])
+    }
   }
 
   begin(timeNs: bigint): void {
