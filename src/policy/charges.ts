@@ -69,7 +69,7 @@ const productBytesPerStep = 4
 
 /** Arithmetic that comes to the host is that of fractions and long numbers: OPA calculates with digits of any number. */
 const arithmetic: ReadonlySet<string> = new Set(['plus', 'minus', 'mul', 'div', 'rem', 'abs', 'ceil', 'floor', 'round', 'sum', 'product'])
-const stepsPerArithmetic = 4_000
+const stepsPerArithmetic = 6_000
 
 /** Steps for each address or number that a function makes. */
 const stepsPerMade = 100
