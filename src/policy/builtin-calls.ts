@@ -3,10 +3,10 @@
 import { PdpError } from '../errors.ts'
 import type { BuiltinHost } from './builtin-host.ts'
 import { chargeOf, refusalOf, stepsPerByte, stepsPerLookup } from './charges.ts'
-import { hostCall } from './exact-runtime.ts'
 import { nativeFunctions } from './native-functions.ts'
 import type { OrderedKeys } from './ordered-keys.ts'
 import type { PolicyMemory } from './policy-memory.ts'
+import { hostCall } from './runtime-layout.ts'
 
 /** What one evaluation sets for its calls. */
 export interface CallContext {

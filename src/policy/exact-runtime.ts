@@ -4,55 +4,13 @@
 // is undefined here, arithmetic is decimal, sets come out in the order of their hashes. So the policy's calls of
 // native functions go through functions added here, which ask the host where the native one cannot be trusted
 // (native-functions.ts), and errors are told from undefined by the host when they are strict.
-// Calls are told by the names in the module's name section; the memory layout is that of OPA's wasm/src/value.h.
+// Calls are told by the names in the module's name section; runtime-layout.ts has what the host and the module agree on.
 import { type Code, asm as w } from '../wasm/assembler.ts'
 import { type Call, growMemory, ModulePatch } from '../wasm/patch.ts'
 import { nativeFunctions, type Trust } from './native-functions.ts'
-
-/** Name of the exported global: not zero, where built-in errors end an evaluation. */
-export const strictExport = 'verdict_strict'
-/** Name of the exported global that holds how many pages memory was grown by ahead of need. */
-export const sparePagesExport = 'verdict_spare_pages'
-/** Memory grows by this much more than was asked for: each growth takes the engine long. Pages of 64 KiB. */
-const growthPages = 64
-/** Name under which the comparison of values is exported. */
-export const compareExport = 'verdict_compare'
-
-/**
- * IDs of host calls that are not in the module's own list of built-ins.
- * `nativeBase + i` is the i-th of nativeFunctions.
- */
-export const hostCall = {
-  nativeBase: 1_000_000,
-  nextKey: 2_000_000,
-  nextMember: 2_000_001,
-  numberHash: 2_000_002,
-  keyText: 2_000_003,
-} as const
-
-/** Layout of values, and their types. */
-export const layout = {
-  number: 3,
-  string: 4,
-  array: 5,
-  object: 6,
-  set: 7,
-  internedString: 8,
-  representation: 1,
-  integer: 1,
-  numberText: 8,
-  numberLength: 12,
-  stringLength: 4,
-  stringText: 8,
-  buckets: 4,
-  bucketCount: 8,
-  /** Number of members of an array, object or set. */
-  lengthOf: { 5: 8, 6: 12, 7: 12 },
-} as const
-
-/** The most digits of an integer that is exact in every representation involved. */
-const maxPlainDigits = 15
-const maxPlainElements = 64
+import { addArePlain, addIsPlain } from './plain-values.ts'
+import { compareExport, hostCall, layout, strictExport } from './runtime-layout.ts'
+import { addGrow, addKeyText, repairNumbers, wrapCopies } from './runtime-repairs.ts'
 
 const dispatchers = ['opa_builtin0', 'opa_builtin1', 'opa_builtin2', 'opa_builtin3', 'opa_builtin4']
 
@@ -81,25 +39,25 @@ const required = [
  */
 export function makeExact(wasm: Uint8Array): Uint8Array {
   const patch = new ModulePatch(wasm)
-  for (const name of required) if (!patch.names.has(name)) throw new RangeError(`the module does not name its function \`${name}\``)
+  for (const name of required) patch.functionNamed(name)
   const runtime = new ExactRuntime(patch)
   const policyCalls = runtime.wrapNativeFunctions()
-  runtime.wrapCopies(policyCalls)
+  wrapCopies(patch, policyCalls)
   const nextKey = runtime.addOrdered(hostCall.nextKey)
   const nextMember = runtime.addOrdered(hostCall.nextMember)
   const strictNextKey = runtime.addStrictNextKey(nextKey)
-  const runtimeCalls = runtime.repairNumbers()
-  runtimeCalls.set(growMemory, runtime.addGrow())
-  const keyText = runtime.addKeyText(1)
-  const keyTextOfWriter = runtime.addKeyText(2)
+  const runtimeCalls = repairNumbers(patch, runtime.isPlain)
+  runtimeCalls.set(growMemory, addGrow(patch))
+  const keyText = addKeyText(patch, 1)
+  const keyTextOfWriter = addKeyText(patch, 2)
 
-  const iterate = runtime.named('opa_value_iter')
-  const append = runtime.named('opa_array_append')
-  const ordered = new Map([[runtime.named('opa_json_writer_emit_collection'), nextMember]])
-  for (const name of walkers) if (patch.names.has(name)) ordered.set(runtime.named(name), nextKey)
-  const memberWriter = runtime.named('opa_json_writer_emit_object_element')
+  const iterate = patch.functionNamed('opa_value_iter')
+  const append = patch.functionNamed('opa_array_append')
+  const ordered = new Map([[patch.functionNamed('opa_json_writer_emit_collection'), nextMember]])
+  for (const name of walkers) if (patch.names.has(name)) ordered.set(patch.functionNamed(name), nextKey)
+  const memberWriter = patch.functionNamed('opa_json_writer_emit_object_element')
   // Where the C compiler put opa_json_dump in line, its only call is the one of the writer.
-  const [dump, write] = [runtime.named('opa_json_dump'), runtime.named('opa_json_writer_write')]
+  const [dump, write] = [patch.functionNamed('opa_json_dump'), patch.functionNamed('opa_json_writer_write')]
   const compiled = compiledFunctions(patch)
   for (const index of patch.definedFunctions()) {
     const next = ordered.get(index)
@@ -119,7 +77,7 @@ export function makeExact(wasm: Uint8Array): Uint8Array {
       })
     }
   }
-  patch.exportFunction(compareExport, runtime.named('opa_value_compare'))
+  patch.exportFunction(compareExport, patch.functionNamed('opa_value_compare'))
   return patch.toBytes()
 }
 
@@ -140,25 +98,22 @@ function loopsThatAppend(calls: readonly Call[], append: number): Set<number | u
 class ExactRuntime {
   readonly #patch: ModulePatch
   readonly #strict: number
+  readonly isPlain: number
 
   constructor(patch: ModulePatch) {
     this.#patch = patch
     this.#strict = patch.addGlobal(strictExport)
-  }
-
-  named(name: string): number {
-    return this.#patch.names.get(name) as number
+    this.isPlain = addIsPlain(patch)
   }
 
   /** A function for each native one that the module has; from the native function to the new one. */
   wrapNativeFunctions(): Map<number, number> {
-    const plain = this.#addIsPlain()
     const guards: Record<Trust, (parameters: number) => Code> = {
       exact: () => w.i32(1),
       never: () => w.i32(0),
-      integers: (parameters) => [...range(parameters).flatMap((i) => [...w.get(i), ...w.call(plain)]), ...and(parameters)],
-      elements: () => [...w.get(0), ...w.call(this.#addArePlain(plain))],
-      needle: () => [...w.get(1), ...w.call(this.named('opa_value_length'))],
+      integers: (parameters) => [...range(parameters).flatMap((i) => [...w.get(i), ...w.call(this.isPlain)]), ...and(parameters)],
+      elements: () => [...w.get(0), ...w.call(addArePlain(this.#patch, this.isPlain))],
+      needle: () => [...w.get(1), ...w.call(this.#patch.functionNamed('opa_value_length'))],
       array: () => [...w.get(1), ...w.loadByte(0), ...w.i32(layout.set), ...w.notEqual],
     }
     const wrappers = new Map<number, number>()
@@ -166,7 +121,12 @@ class ExactRuntime {
       const native = this.#patch.names.get(symbol)
       if (native === undefined || wrappers.has(native)) return
       const args = range(parameters).flatMap((p) => w.get(p))
-      const host = [...w.i32(hostCall.nativeBase + i), ...w.i32(0), ...args, ...w.call(this.named(dispatchers[parameters] as string))]
+      const host = [
+        ...w.i32(hostCall.nativeBase + i),
+        ...w.i32(0),
+        ...args,
+        ...w.call(this.#patch.functionNamed(dispatchers[parameters] as string)),
+      ]
       const result = parameters
       const trusted = [
         ...args,
@@ -178,18 +138,6 @@ class ExactRuntime {
       wrappers.set(native, this.#patch.addFunction(parameters, 1, code))
     })
     return wrappers
-  }
-
-  /**
-   * A `with input.a as …` copies input and writes into the copy without asking whether it is an object: an input that
-   * is none would have the runtime write over other values. OPA puts an object in its place.
-   */
-  wrapCopies(policyCalls: Map<number, number>): void {
-    const copy = this.#patch.names.get('opa_value_shallow_copy')
-    const object = this.#patch.names.get('opa_object')
-    if (copy === undefined || object === undefined) return
-    const isObject = [...w.get(0), ...w.loadByte(0), ...w.i32(layout.object), ...w.equal]
-    policyCalls.set(copy, this.#patch.addFunction(1, 0, isObject, w.choose([...w.get(0), ...w.call(copy)], w.call(object))))
   }
 
   /** opa_value_iter, but objects and sets of more than one member in an order that the host finds. */
@@ -214,54 +162,12 @@ class ExactRuntime {
           w.loadI32(layout.lengthOf[layout.set]),
           w.i32(1),
           w.greaterUnsigned,
-          w.if(w.i32(id), w.i32(0), w.get(node), w.get(previous), w.call(this.named('opa_builtin2')), w.return),
+          w.if(w.i32(id), w.i32(0), w.get(node), w.get(previous), w.call(this.#patch.functionNamed('opa_builtin2')), w.return),
         ),
       ),
       w.get(node),
       w.get(previous),
-      w.call(this.named('opa_value_iter')),
-    )
-  }
-
-  /**
-   * What a key that is no string becomes in JSON, where OPA escapes more than the runtime does.
-   * @param parameters the key is the last one
-   */
-  addKeyText(parameters: number): number {
-    const key = w.get(parameters - 1)
-    return this.#patch.addFunction(parameters, 0, w.i32(hostCall.keyText), w.i32(0), key, w.call(this.named('opa_builtin1')))
-  }
-
-  /** Grows memory by more than asked, and takes what is asked from the rest the next time. */
-  addGrow(): number {
-    const spare = this.#patch.addGlobal(sparePagesExport)
-    const pages = 0
-    return this.#patch.addFunction(
-      1,
-      0,
-      w.globalGet(spare),
-      w.get(pages),
-      w.lessUnsigned,
-      w.if(
-        w.get(pages),
-        w.i32(growthPages),
-        w.add,
-        w.memoryGrow,
-        w.i32(-1),
-        w.equal,
-        w.if(w.get(pages), w.memoryGrow, w.return),
-        w.globalGet(spare),
-        w.i32(growthPages),
-        w.add,
-        w.globalSet(spare),
-        w.i32(0),
-        w.return,
-      ),
-      w.globalGet(spare),
-      w.get(pages),
-      w.subtract,
-      w.globalSet(spare),
-      w.i32(0),
+      w.call(this.#patch.functionNamed('opa_value_iter')),
     )
   }
 
@@ -272,186 +178,9 @@ class ExactRuntime {
       2,
       0,
       w.globalGet(this.#strict),
-      w.choose([...args, ...w.call(nextKey)], [...args, ...w.call(this.named('opa_value_iter'))]),
+      w.choose([...args, ...w.call(nextKey)], [...args, ...w.call(this.#patch.functionNamed('opa_value_iter'))]),
     )
   }
-
-  /**
-   * Two faults of the runtime: its hash of a number differs for equal numbers written differently (1 and 100e-2), and
-   * its conversion of integers beyond 32 bits to decimals takes the low 32 bits.
-   */
-  repairNumbers(): Map<number, number> {
-    const repaired = new Map<number, number>()
-    const isShort = this.#addIsPlain()
-    const hash = this.named('opa_number_hash')
-    repaired.set(
-      hash,
-      this.#patch.addFunction(
-        1,
-        0,
-        w.get(0),
-        w.call(isShort),
-        w.choose(
-          [...w.get(0), ...w.call(hash)],
-          [...w.i32(hostCall.numberHash), ...w.i32(0), ...w.get(0), ...w.call(this.named('opa_builtin1'))],
-        ),
-      ),
-    )
-    const toDecimal = this.#patch.names.get('opa_number_to_bf')
-    if (toDecimal !== undefined) {
-      // A module that converts to decimals has what turns them into text, too.
-      const [value, text] = [0, 1]
-      repaired.set(
-        toDecimal,
-        this.#patch.addFunction(
-          1,
-          1,
-          isIntegerRepresentation(value),
-          w.if(
-            w.get(value),
-            w.loadI64(layout.numberText),
-            w.i32FromI64,
-            w.i64FromI32,
-            w.get(value),
-            w.loadI64(layout.numberText),
-            w.i64Equal,
-            w.isZero,
-            w.if(
-              w.i32(32),
-              w.call(this.named('opa_malloc')),
-              w.set(text),
-              w.get(value),
-              w.loadI64(layout.numberText),
-              w.get(text),
-              w.i32(10),
-              w.call(this.named('opa_itoa')),
-              w.drop,
-              w.get(text),
-              w.get(text),
-              w.call(this.named('opa_strlen')),
-              w.call(this.named('opa_number_ref')),
-              w.set(value),
-            ),
-          ),
-          w.get(value),
-          w.call(toDecimal),
-        ),
-      )
-    }
-    return repaired
-  }
-
-  /** Whether a value is no number, or an integer that is written plainly: digits, at most 15, no `-0`. */
-  #addIsPlain(): number {
-    const [value, text, left, char] = [0, 1, 2, 3]
-    return this.#patch.addFunction(
-      1,
-      3,
-      w.get(value),
-      w.isZero,
-      w.if(w.i32(1), w.return),
-      w.get(value),
-      w.loadByte(0),
-      w.i32(layout.number),
-      w.notEqual,
-      w.if(w.i32(1), w.return),
-      isIntegerRepresentation(value),
-      w.if(w.i32(1), w.return),
-      w.get(value),
-      w.loadI32(layout.numberText),
-      w.set(text),
-      w.get(value),
-      w.loadI32(layout.numberLength),
-      w.tee(left),
-      w.i32(maxPlainDigits),
-      w.greaterUnsigned,
-      w.if(w.i32(0), w.return),
-      w.get(text),
-      w.loadByte(0),
-      w.i32('-'.charCodeAt(0)),
-      w.equal,
-      w.if(
-        w.get(text),
-        w.i32(1),
-        w.add,
-        w.tee(text),
-        w.loadByte(0),
-        w.i32('0'.charCodeAt(0)),
-        w.equal,
-        w.if(w.i32(0), w.return),
-        w.get(left),
-        w.i32(1),
-        w.subtract,
-        w.set(left),
-      ),
-      w.loop(
-        w.get(text),
-        w.loadByte(0),
-        w.i32('0'.charCodeAt(0)),
-        w.subtract,
-        w.tee(char),
-        w.i32(9),
-        w.greaterUnsigned,
-        w.if(w.i32(0), w.return),
-        w.get(text),
-        w.i32(1),
-        w.add,
-        w.set(text),
-        w.get(left),
-        w.i32(1),
-        w.subtract,
-        w.tee(left),
-        w.branchIf(0),
-      ),
-      w.i32(1),
-    )
-  }
-
-  /** Whether a collection has at most 64 members, all of them plain numbers, strings, booleans or null. */
-  #addArePlain(plain: number): number {
-    const [collection, key, member] = [0, 1, 2]
-    return this.#patch.addFunction(
-      1,
-      2,
-      w.get(collection),
-      w.call(this.named('opa_value_length')),
-      w.i32(maxPlainElements),
-      w.greaterUnsigned,
-      w.if(w.i32(0), w.return),
-      w.block(
-        w.loop(
-          w.get(collection),
-          w.get(key),
-          w.call(this.named('opa_value_iter')),
-          w.tee(key),
-          w.isZero,
-          w.branchIf(1),
-          w.get(collection),
-          w.get(key),
-          w.call(this.named('opa_value_get')),
-          w.tee(member),
-          w.loadByte(0),
-          w.i32(layout.array),
-          w.subtract,
-          w.i32(layout.set - layout.array + 1),
-          w.lessUnsigned,
-          w.if(w.i32(0), w.return),
-          w.get(member),
-          w.call(plain),
-          w.isZero,
-          w.if(w.i32(0), w.return),
-          w.branch(0),
-        ),
-      ),
-      w.i32(1),
-    )
-  }
-}
-
-/** Whether a value is a number that is kept as a 64-bit integer. */
-function isIntegerRepresentation(value: number): Code {
-  const isNumber = [...w.get(value), ...w.loadByte(0), ...w.i32(layout.number), ...w.equal]
-  return [...isNumber, ...w.get(value), ...w.loadByte(layout.representation), ...w.i32(layout.integer), ...w.equal, ...w.and]
 }
 
 function range(count: number): number[] {

@@ -3,8 +3,9 @@
 //
 // Rego orders keys by their values. JSON has only strings as keys: OPA writes objects in the order of the text that
 // keys get there, which is another one where keys are not strings, and keys with one text become one.
-import { layout } from './exact-runtime.ts'
+
 import type { PolicyMemory } from './policy-memory.ts'
+import { layout } from './runtime-layout.ts'
 
 type Compare = (a: number, b: number) => number
 

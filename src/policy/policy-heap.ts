@@ -7,7 +7,7 @@
 // @see OPA, wasm/src/malloc.c (heap_ptr, heap_top)
 import { PdpError } from '../errors.ts'
 import { takeSnapshot } from '../wasm/snapshot.ts'
-import { sparePagesExport } from './exact-runtime.ts'
+import { sparePagesExport } from './runtime-layout.ts'
 
 interface AllocatorExports {
   opa_malloc(bytes: number): number

@@ -8,13 +8,13 @@ import { PdpError } from '../errors.ts'
 import { stepsLeft } from '../wasm/snapshot.ts'
 import { BuiltinCalls, type Printer } from './builtin-calls.ts'
 import type { BuiltinHost } from './builtin-host.ts'
-import { compareExport, strictExport } from './exact-runtime.ts'
 import { loadPolicy } from './opa-abi.ts'
 import { OrderedKeys } from './ordered-keys.ts'
 import { PolicyHeap } from './policy-heap.ts'
 import type { PolicyLimits } from './policy-limits.ts'
 import { PolicyMemory } from './policy-memory.ts'
 import type { PolicyModule } from './policy-module.ts'
+import { compareExport, strictExport } from './runtime-layout.ts'
 
 export interface Evaluation {
   /** The entrypoint's value as JSON text with the policy's own digits; undefined where it has none. */

@@ -1,5 +1,5 @@
 // Values in the memory of a running policy.wasm, read and made by the host.
-import { layout } from './exact-runtime.ts'
+import { layout } from './runtime-layout.ts'
 
 interface ValueExports {
   opa_malloc(bytes: number): number

@@ -57,6 +57,16 @@ export class ModulePatch {
     this.names = readFunctionNames(this.#sections)
   }
 
+  /**
+   * @returns the index of a function by its name in the name section
+   * @throws RangeError naming the function where the section lacks it
+   */
+  functionNamed(name: string): number {
+    const index = this.names.get(name)
+    if (index === undefined) throw new RangeError(`the module does not name its function \`${name}\``)
+    return index
+  }
+
   /** Functions that the module defines, by index. */
   *definedFunctions(): Iterable<number> {
     for (let i = 0; i < this.#bodies.length; i++) yield this.#importedFunctions + i

@@ -10,7 +10,7 @@ import { PolicyInstance } from '../../src/policy/policy-instance.ts'
 import { compilePolicyModule } from '../../src/policy/policy-module.ts'
 import { createReactorHost } from '../../src/rego/reactor-host.ts'
 import { type BuiltinDeclaration, Toolchain } from '../../src/rego/toolchain.ts'
-import { callable } from '../differential/builtins.ts'
+import { callable, callTo, packageHead } from '../differential/builtins.ts'
 import { largeArguments } from './arguments.ts'
 
 const { values: args } = parseArgs({ options: { only: { type: 'string' }, all: { type: 'boolean' }, 'max-ms': { type: 'string' } } })
@@ -40,15 +40,14 @@ for (const declaration of callable(declarations)) {
 async function slowestOf(declaration: BuiltinDeclaration): Promise<Worst> {
   const { name } = declaration
   const parameters = (declaration.decl.args ?? []).map((_, i) => `object.get(input, "a${i}", null)`)
-  const call = declaration.relation ? `${name}(${parameters.join(', ')}, x)` : `x := ${operator(name, parameters)}`
-  const head = declaration.deprecated ? 'package p\nimport future.keywords\n' : 'package p\n'
-  const rego = `${head}
+  const call = callTo(declaration, parameters)
+  const rego = `${packageHead(declaration.deprecated ?? false)}
 few := count([1 | some i in [1, 2, 3, 4, 5]; ${call}; i >= 0])
 loop := count([1 | some i in numbers.range(1, 20000); ${call}; i >= 0])
 after := sum([1 | some i in input.after])
 `
   const sources = { files: { 'p.rego': rego }, ...(declaration.deprecated ? { regoVersion: 0 as const } : {}) }
-  const { wasm } = await toolchain.build(sources, ['p/few', 'p/loop', 'p/after'], true)
+  const { wasm } = await toolchain.build(sources, ['p/few', 'p/loop', 'p/after'], { skipReads: true })
   const instance = new PolicyInstance(await compilePolicyModule(wasm), '{}', host, limits)
   const ask = (entrypoint: string, input: string) => instance.evaluate(instance.entrypoints.get(entrypoint) as number, input, Date.now())
   const timed = (entrypoint: string, input: string) => {
@@ -93,20 +92,4 @@ process.exitCode = tooSlow.length > 0 || wrong.length > 0 ? 1 : 0
 
 function print({ name, ms, how, ended }: Worst): void {
   console.log(`${ms.toFixed(0).padStart(6)} ms  ${name}  (${how}; ${ended})`)
-}
-
-function operator(name: string, a: readonly string[]): string {
-  const infix: Readonly<Record<string, string>> = { plus: '+', minus: '-', mul: '*', div: '/', rem: '%', and: '&', or: '|' }
-  const compare: Readonly<Record<string, string>> = {
-    equal: '==',
-    neq: '!=',
-    lt: '<',
-    lte: '<=',
-    gt: '>',
-    gte: '>=',
-    'internal.member_2': 'in',
-  }
-  const symbol = infix[name] ?? compare[name]
-  if (symbol !== undefined) return `${a[0]} ${symbol} ${a[1]}`
-  return name === 'internal.member_3' ? `(${a[0]}, ${a[1]} in ${a[2]})` : `${name}(${a.join(', ')})`
 }

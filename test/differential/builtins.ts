@@ -42,9 +42,8 @@ export function callsOf(tape: Tape, declaration: BuiltinDeclaration, calls: numb
 
 function asQuestion(rules: readonly { text: string; deprecated: boolean }[]): Question {
   const deprecated = rules.some((rule) => rule.deprecated)
-  const head = deprecated ? 'package p\nimport future.keywords\n' : 'package p\n'
   return {
-    files: { 'p.rego': `${head}\n${rules.map((rule) => rule.text).join('\n')}\n` },
+    files: { 'p.rego': `${packageHead(deprecated)}\n${rules.map((rule) => rule.text).join('\n')}\n` },
     ...(deprecated ? { regoVersion: 0 } : {}),
     data: '{}',
     inputs: ['{}'],
@@ -60,10 +59,19 @@ function ruleOf(tape: Tape, declaration: BuiltinDeclaration, index: number): { t
     // object.get gives `any`, so that an argument of a wrong type gets past the type checker.
     return `object.get({"v": ${tape.chance(12) ? value(tape, 2, { strings: pool }) : argument(tape, type, 2, pool)}}, "v", null)`
   })
-  const name = declaration.name
-  const call = infix(name, args) ?? `${name}(${args.join(', ')})`
-  const text = declaration.relation ? `r${index} := [x | ${name}(${args.join(', ')}, x)]` : `r${index} := x if { x := ${call} }`
+  const call = callTo(declaration, args)
+  const text = declaration.relation ? `r${index} := [x | ${call}]` : `r${index} := x if { ${call} }`
   return { text, deprecated: declaration.deprecated ?? false }
+}
+
+/** Head of a module `p`; only Rego v0 still has the deprecated functions. */
+export function packageHead(deprecated: boolean): string {
+  return deprecated ? 'package p\nimport future.keywords\n' : 'package p\n'
+}
+
+/** An expression that calls a function, as an operator where it has one, and binds the answer to `x`. */
+export function callTo({ name, relation }: BuiltinDeclaration, args: readonly string[]): string {
+  return relation ? `${name}(${args.join(', ')}, x)` : `x := ${infix(name, args) ?? `${name}(${args.join(', ')})`}`
 }
 
 const operators: Readonly<Record<string, string>> = {

@@ -1,0 +1,41 @@
+// What the host and a policy.wasm that was made exact (exact-runtime.ts) agree on: the layout of OPA's values, the IDs of
+// calls, the names of exports. Constants only. The layout is that of OPA's wasm/src/value.h.
+
+/** Name of the exported global: not zero, where built-in errors end an evaluation. */
+export const strictExport = 'verdict_strict'
+/** Name of the exported global that holds how many pages memory was grown by ahead of need. */
+export const sparePagesExport = 'verdict_spare_pages'
+/** Name under which the comparison of values is exported. */
+export const compareExport = 'verdict_compare'
+
+/**
+ * IDs of host calls that are not in the module's own list of built-ins.
+ * `nativeBase + i` is the i-th of nativeFunctions.
+ */
+export const hostCall = {
+  nativeBase: 1_000_000,
+  nextKey: 2_000_000,
+  nextMember: 2_000_001,
+  numberHash: 2_000_002,
+  keyText: 2_000_003,
+} as const
+
+/** Layout of values, and their types. */
+export const layout = {
+  number: 3,
+  string: 4,
+  array: 5,
+  object: 6,
+  set: 7,
+  internedString: 8,
+  representation: 1,
+  integer: 1,
+  numberText: 8,
+  numberLength: 12,
+  stringLength: 4,
+  stringText: 8,
+  buckets: 4,
+  bucketCount: 8,
+  /** Number of members of an array, object or set. */
+  lengthOf: { 5: 8, 6: 12, 7: 12 },
+} as const
