@@ -59,7 +59,7 @@ async function evaluate(line: string, toolchain: Toolchain, host: BuiltinHost): 
   if (!parsed.success) throw new PdpError('ERR_INVALID_REQUEST', z.prettifyError(parsed.error))
   const texts = membersOf(line)
   const { modules, entrypoint, strict_builtin_errors: strict } = parsed.data
-  const { wasm } = await toolchain.build({ files: modules }, [entrypoint], true)
+  const { wasm } = await toolchain.build({ files: modules }, [entrypoint], { skipReads: true })
   const { evaluation } = configSchema.parse({})
   const instance = new PolicyInstance(await compilePolicyModule(wasm), texts.get('data') ?? '{}', host, evaluation)
   return instance.evaluate(instance.entrypoints.get(entrypoint) ?? 0, texts.get('input'), Date.now(), strict).result

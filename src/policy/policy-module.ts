@@ -1,15 +1,16 @@
 // From the bytes of a policy.wasm to a module that is metered, compiled and known to speak OPA's ABI.
 import { PdpError } from '../errors.ts'
-import { readMemoryImport } from '../wasm/binary.ts'
+import { readDataEnd, readMemoryImport } from '../wasm/memory-section.ts'
 import { meter } from '../wasm/meter.ts'
 import { makeExact } from './exact-runtime.ts'
 
 export interface PolicyModule {
   readonly wasm: WebAssembly.Module
-  /** Pages of 64 KiB that the module asks for. */
+  /** Pages of 64 KiB that the module asks for, or that its own data takes where it asks for too few. */
   readonly minMemoryPages: number
 }
 
+const pageBytes = 65_536
 const requiredExports = ['opa_eval', 'opa_json_dump', 'opa_value_dump', 'opa_value_parse', 'opa_malloc', 'builtins', 'entrypoints']
 const hostFunctions: ReadonlySet<string> = new Set([
   'memory',
@@ -29,13 +30,17 @@ const hostFunctions: ReadonlySet<string> = new Set([
  */
 export async function compilePolicyModule(bytes: Uint8Array): Promise<PolicyModule> {
   if (!WebAssembly.validate(bytes as Uint8Array<ArrayBuffer>)) throw invalid('policy.wasm is not a valid WebAssembly module')
-  checkInterface(await WebAssembly.compile(bytes as Uint8Array<ArrayBuffer>))
+  let prepared: Uint8Array
   try {
-    const wasm = await WebAssembly.compile(meter(makeExact(bytes)) as Uint8Array<ArrayBuffer>)
-    return { wasm, minMemoryPages: readMemoryImport(bytes) ?? 0 }
+    prepared = meter(makeExact(bytes))
   } catch (cause) {
+    // Of a module that is not OPA's at all, what it wants and lacks says more than what could not be changed in it.
+    checkInterface(await WebAssembly.compile(bytes as Uint8Array<ArrayBuffer>))
     throw invalid(`policy.wasm cannot be prepared: ${(cause as Error).message}; is it as OPA's compiler wrote it?`, cause)
   }
+  const wasm = await WebAssembly.compile(prepared as Uint8Array<ArrayBuffer>)
+  checkInterface(wasm)
+  return { wasm, minMemoryPages: Math.max(readMemoryImport(bytes) ?? 0, Math.ceil(readDataEnd(bytes) / pageBytes)) }
 }
 
 function checkInterface(wasm: WebAssembly.Module): void {

@@ -100,6 +100,18 @@ export interface EvalResult {
   readonly trace: string | undefined
 }
 
+export interface BuildOptions {
+  /** Leaves out what entrypoints read, for a build that is evaluated once and thrown away. */
+  readonly skipReads?: boolean
+  /**
+   * How many rules that differ in constants a look-up must save to take their place; default: as many as make it
+   * worth its time. `neverIndex`: all rules stay as they are.
+   */
+  readonly indexFrom?: number | undefined
+}
+
+export const neverIndex = 2 ** 31 - 1
+
 interface Pending {
   resolve(answer: string): void
   reject(error: PdpError): void
@@ -137,8 +149,9 @@ export class Toolchain {
    * @param entrypoints beside those that `# METADATA` annotations mark
    * @throws PdpError ERR_REGO with findings that have file, row and column
    */
-  async build(sources: RegoSources, entrypoints: readonly string[] = [], skipReads = false): Promise<BuildResult> {
-    const answer = JSON.parse(await this.#run('build', JSON.stringify({ ...wire(sources), entrypoints, skip_reads: skipReads }))) as {
+  async build(sources: RegoSources, entrypoints: readonly string[] = [], options: BuildOptions = {}): Promise<BuildResult> {
+    const request = { ...wire(sources), entrypoints, skip_reads: options.skipReads, index_from: options.indexFrom }
+    const answer = JSON.parse(await this.#run('build', JSON.stringify(request))) as {
       wasm: string
       entrypoints: BuiltEntrypoint[]
     }

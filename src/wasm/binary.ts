@@ -167,18 +167,6 @@ export function readSections(wasm: Uint8Array): WasmSection[] {
   return sections
 }
 
-/** Minimum of the imported memory in pages of 64 KiB; undefined when the module imports none. */
-export function readMemoryImport(wasm: Uint8Array): number | undefined {
-  const imports = readSections(wasm).find((s) => s.id === 2)
-  if (imports === undefined) return undefined
-  const reader = new WasmReader(imports.body)
-  for (let left = reader.u32(); left > 0; left--) {
-    const entry = reader.importEntry()
-    if (entry.kind === 'memory') return entry.minimum
-  }
-  return undefined
-}
-
 export function writeSections(header: Uint8Array, sections: readonly WasmSection[]): Uint8Array {
   const parts: Uint8Array[] = [header]
   for (const { id, body } of sections) parts.push(Uint8Array.of(id), encodeU32(body.length), body)

@@ -14,6 +14,8 @@ export interface Question {
   /** JSON texts; each is asked. */
   readonly inputs: readonly string[]
   readonly entrypoint: string
+  /** BuildOptions.indexFrom */
+  readonly indexFrom?: number | undefined
 }
 
 export interface Difference {
@@ -47,7 +49,7 @@ export class Engines {
     const { files, regoVersion, data, entrypoint } = question
     let instance: PolicyInstance
     try {
-      const { wasm } = await this.toolchain.build({ files, regoVersion }, [entrypoint], true)
+      const { wasm } = await this.toolchain.build({ files, regoVersion }, [entrypoint], { skipReads: true, indexFrom: question.indexFrom })
       instance = new PolicyInstance(await compilePolicyModule(wasm), data, await this.host(), limits)
     } catch (thrown) {
       if (!(thrown instanceof PdpError) || thrown.code !== 'ERR_REGO') throw thrown

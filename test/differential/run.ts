@@ -1,6 +1,7 @@
 // npm run differential: random policies and calls of built-in functions, answered by Verdict's engine and by OPA's own
 // evaluator; the answers must be the same text. A difference is shrunk and written to test/cases/, where it stays as a test.
-//   --cases N     answers to compare, default 20,000: three fifths of policies, the rest of functions
+//   --cases N     answers to compare, default 20,000: half of policies, a tenth of rules that differ in constants, the rest of
+//                 functions
 //   --minutes M   until M minutes are over, however many answers that are
 //   --seed S      default: the time; printed, so that a run can be repeated
 import { createHash } from 'node:crypto'
@@ -12,6 +13,7 @@ import { membersOf } from '../../src/decision/strict-json.ts'
 import { builtinCalls, callable } from './builtins.ts'
 import { type Difference, Engines, type Question } from './engines.ts'
 import { randomPolicy } from './policies.ts'
+import { similarRules } from './similar-rules.ts'
 import { Tape } from './tape.ts'
 
 const { values: args } = parseArgs({
@@ -29,7 +31,8 @@ const engines = [new Engines(), new Engines()] as const
 const { declarations } = await engines[0].toolchain.about()
 const functions = callable(declarations)
 const kinds = {
-  policies: { make: (tape: Tape) => randomPolicy(tape), length: 400, weight: 1, goal: Math.ceil(cases * 0.6), compared: 0 },
+  policies: { make: (tape: Tape) => randomPolicy(tape), length: 400, weight: 1, goal: Math.ceil(cases * 0.5), compared: 0 },
+  'similar rules': { make: (tape: Tape) => similarRules(tape), length: 600, weight: 1, goal: Math.ceil(cases * 0.1), compared: 0 },
   functions: {
     make: (tape: Tape) => builtinCalls(tape, functions, callsInModule),
     length: 1_500,
@@ -61,7 +64,7 @@ await Promise.all(
         throw new Error(describe(difference))
       })
       const outcome = await fc.check(property, { seed: seed + round++, numRuns: modulesInRound, interruptAfterTimeLimit: maxRoundMs })
-      if (process.stderr.isTTY) process.stderr.write(`\r${kinds.policies.compared + kinds.functions.compared} answers`)
+      if (process.stderr.isTTY) process.stderr.write(`\r${Object.values(kinds).reduce((sum, kind) => sum + kind.compared, 0)} answers`)
       if (!outcome.failed) continue
       if (last !== undefined) keep(name, last)
       console.log((outcome.errorInstance as Error).message)
@@ -72,8 +75,9 @@ const compared = engines[0].compared + engines[1].compared
 const discarded = engines[0].discarded + engines[1].discarded
 const seconds = ((Date.now() - began) / 1000).toFixed(0)
 console.log(
-  `${compared} answers compared (${kinds.policies.compared} of policies, ${kinds.functions.compared} of functions), ` +
-    `${discarded} questions discarded, in ${seconds} s: ${failed ? 'they differ' : 'all alike'}`,
+  `${compared} answers compared (${Object.entries(kinds)
+    .map(([name, kind]) => `${kind.compared} of ${name}`)
+    .join(', ')}), ` + `${discarded} questions discarded, in ${seconds} s: ${failed ? 'they differ' : 'all alike'}`,
 )
 await Promise.all(engines.map((engine) => engine.close()))
 process.exitCode = failed ? 1 : 0

@@ -71,7 +71,9 @@ let wanted: (string | undefined)[]
 let instance: PolicyInstance
 beforeAll(async () => {
   const files = { 'p.rego': rego }
-  const { wasm } = await toolchain.build({ files }, ['p/answer', 'p/large', ...traps.map(([, entrypoint]) => entrypoint)], true)
+  const { wasm } = await toolchain.build({ files }, ['p/answer', 'p/large', ...traps.map(([, entrypoint]) => entrypoint)], {
+    skipReads: true,
+  })
   const limits = { maxSteps: 10_000_000, maxMemoryBytes: 32 * 2 ** 20 }
   instance = new PolicyInstance(await compilePolicyModule(wasm), data, await builtinHost(), limits)
   const answers = await toolchain.evalAll({ files, data, entrypoint: 'p/answer' }, inputs)

@@ -24,7 +24,7 @@ export async function startPolicy(
   entrypoints: readonly string[] = [],
   options: { data?: string; limits?: PolicyLimits } = {},
 ): Promise<{ instance: PolicyInstance; evaluate(entrypoint: string, input?: string): string | undefined }> {
-  const { wasm } = await toolchain.build({ files: { 'policy.rego': rego } }, entrypoints, true)
+  const { wasm } = await toolchain.build({ files: { 'policy.rego': rego } }, entrypoints, { skipReads: true })
   const instance = new PolicyInstance(
     await compilePolicyModule(wasm),
     options.data ?? '{}',
