@@ -28,11 +28,14 @@ export class EvaluationWorkers {
   readonly #config: Config['evaluation']
   readonly #toolchain: Toolchain
   readonly #runtimeJson: string
+  readonly #startWorker: typeof startWorker
   #threads: Promise<Thread[]> | undefined
   #network: Worker | undefined
   #nextId = 1
 
-  constructor(config: Config['evaluation'], toolchain: Toolchain, runtimeJson: string) {
+  /** @param start how a thread is started */
+  constructor(config: Config['evaluation'], toolchain: Toolchain, runtimeJson: string, start: typeof startWorker = startWorker) {
+    this.#startWorker = start
     this.#config = config
     this.#toolchain = toolchain
     this.#runtimeJson = runtimeJson
@@ -87,7 +90,7 @@ export class EvaluationWorkers {
   async #start(): Promise<Thread[]> {
     const { allow, timeoutMs, maxResponseBytes, threads } = this.#config.network
     const networkData: NetworkThreadData = { allow, limits: { timeoutMs, maxResponseBytes } }
-    const network = startWorker('./network/thread', networkData)
+    const network = this.#startWorker('./network/thread', networkData)
     this.#network = network
     const [toolchain, { builtins }] = await Promise.all([this.#toolchain.module(), this.#toolchain.about()])
     const started: Thread[] = []
@@ -104,7 +107,7 @@ export class EvaluationWorkers {
         signal,
         networkTimeoutMs: timeoutMs,
       }
-      const thread: Thread = { worker: startWorker('./evaluation-worker', data, [port2]), stopped: false, pending: new Map() }
+      const thread: Thread = { worker: this.#startWorker('./evaluation-worker', data, [port2]), stopped: false, pending: new Map() }
       thread.worker.on('message', (message: WorkerReply) => receive(thread, message))
       thread.worker.on('exit', () => this.#stop(started, network))
       started.push(thread)
@@ -114,6 +117,8 @@ export class EvaluationWorkers {
 
   /** One thread that stopped takes the others along: what is asked next starts all of them anew. */
   #stop(threads: readonly Thread[], network: Worker): void {
+    // The others of a set that was stopped exit later, when a new set may be at work.
+    if (threads.some(({ stopped }) => stopped)) return
     this.#threads = undefined
     for (const thread of threads) {
       thread.stopped = true
@@ -143,7 +148,7 @@ function receive(thread: Thread, message: WorkerReply): void {
   }
 }
 
-function startWorker(module: string, data: object, transfer: readonly import('node:worker_threads').MessagePort[] = []): Worker {
+export function startWorker(module: string, data: object, transfer: readonly import('node:worker_threads').MessagePort[] = []): Worker {
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
   const worker = new Worker(new URL(`${module}.${extension}`, import.meta.url), {
     workerData: data,

@@ -5,6 +5,7 @@ import type { BuiltinHost } from './builtin-host.ts'
 import { chargeOf, refusalOf, stepsPerByte, stepsPerLookup } from './charges.ts'
 import { nativeFunctions } from './native-functions.ts'
 import type { OrderedKeys } from './ordered-keys.ts'
+import { Patterns } from './patterns.ts'
 import type { PolicyMemory } from './policy-memory.ts'
 import { hostCall } from './runtime-layout.ts'
 
@@ -20,6 +21,13 @@ export interface CallContext {
 /** Where print() and trace() go; undefined: nowhere. */
 export type Printer = (text: string) => void
 
+const regexMatch = idOf('regex.match')
+const globMatch = idOf('glob.match')
+
+function idOf(builtin: string): number {
+  return hostCall.nativeBase + nativeFunctions.findIndex((native) => native.builtin === builtin)
+}
+
 const letter = { value: 0x56, string: 0x53, undefined: 0x55, error: 0x45, halt: 0x48, printed: 0x50 } as const
 
 export class BuiltinCalls {
@@ -27,11 +35,16 @@ export class BuiltinCalls {
   readonly #memory: PolicyMemory
   readonly #keys: OrderedKeys
   readonly #printer: Printer | undefined
+  readonly #patterns: Patterns
   #names: readonly string[] = []
   #context: CallContext | undefined
   #begun = false
+  #true = 0
+  #false = 0
 
-  constructor(host: BuiltinHost, memory: PolicyMemory, keys: OrderedKeys, printer: Printer | undefined) {
+  /** @param constantsEnd where the module's own data ends in memory */
+  constructor(host: BuiltinHost, memory: PolicyMemory, keys: OrderedKeys, constantsEnd: number, printer: Printer | undefined) {
+    this.#patterns = new Patterns(host, memory, constantsEnd)
     this.#host = host
     this.#memory = memory
     this.#keys = keys
@@ -50,6 +63,9 @@ export class BuiltinCalls {
       names[id] = name
     }
     this.#names = names
+    // Made before evaluations, so that they stay.
+    this.#true = this.#memory.makeBoolean(true)
+    this.#false = this.#memory.makeBoolean(false)
     this.#host.warm()
   }
 
@@ -66,6 +82,14 @@ export class BuiltinCalls {
     if (id === hostCall.nextMember) return this.#keys.next(args[0] as number, args[1] as number, true)
     if (id === hostCall.numberHash) return hashOfNumber(this.#memory.numberText(args[0] as number))
     if (id === hostCall.keyText) return this.#memory.makeCString(this.#memory.jsonKey(args[0] as number))
+    const context = this.#context as CallContext
+    const matched =
+      id === regexMatch
+        ? this.#patterns.regex(args, context.charge)
+        : id === globMatch
+          ? this.#patterns.glob(args, context.charge)
+          : undefined
+    if (matched !== undefined) return matched ? this.#true : this.#false
     const name = id >= hostCall.nativeBase ? nativeFunctions[id - hostCall.nativeBase]?.builtin : this.#names[id]
     if (name === undefined) throw new PdpError('ERR_POLICY_INVALID', `the policy calls the function \`${id}\`, which it does not list`)
     return this.#callFunction(name, args)

@@ -71,6 +71,10 @@ const productBytesPerStep = 4
 const arithmetic: ReadonlySet<string> = new Set(['plus', 'minus', 'mul', 'div', 'rem', 'abs', 'ceil', 'floor', 'round', 'sum', 'product'])
 const stepsPerArithmetic = 6_000
 
+const stepsPerPattern = 5_500
+const stepsPerPatternByte = 224
+const stepsPerMatch = 30
+
 /** Steps for each address or number that a function makes. */
 const stepsPerMade = 100
 
@@ -115,6 +119,20 @@ function made(name: string, args: readonly Uint8Array[]): number {
     default:
       return 0
   }
+}
+
+/** Steps for the first look at a pattern that is no constant of the policy, in bytes. */
+export function chargeOfPattern(length: number): number {
+  return stepsPerPattern + length * stepsPerPatternByte
+}
+
+/**
+ * Steps for a text's way through a pattern.
+ * @param size instructions of the pattern, each of which one character may have to look at
+ * @param length bytes of text
+ */
+export function chargeOfMatch(size: number, length: number): number {
+  return stepsPerMatch + length * (1 + (size >> 2))
 }
 
 /** @returns why a call is not made; undefined: it may be */

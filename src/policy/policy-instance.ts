@@ -68,7 +68,7 @@ export class PolicyInstance {
     const memory = new WebAssembly.Memory({ initial, maximum })
     this.#memory = new PolicyMemory(memory)
     const keys = new OrderedKeys(this.#memory)
-    this.#calls = new BuiltinCalls(host, this.#memory, keys, printer)
+    this.#calls = new BuiltinCalls(host, this.#memory, keys, module.constantsEnd, printer)
     const instance = new WebAssembly.Instance(module.wasm, { env: this.#imports(memory) })
     this.#exports = instance.exports as unknown as OpaExports
     this.#memory.attach(instance)

@@ -53,6 +53,17 @@ export class PolicyMemory {
     return this.bytes()[value] as number
   }
 
+  isString(value: number): boolean {
+    const type = this.typeOf(value)
+    return type === layout.string || type === layout.internedString
+  }
+
+  /** The text of a string; bytes that are not UTF-8 become U+FFFD. */
+  stringText(value: number): string {
+    const from = this.word(value + layout.stringText)
+    return this.bytes().toString('utf8', from, from + this.word(value + layout.stringLength))
+  }
+
   /** The digits of a number as they were written. */
   numberText(value: number): string {
     const bytes = this.bytes()
@@ -89,6 +100,12 @@ export class PolicyMemory {
     this.bytes().set(text, address)
     const value = this.#exports.opa_value_parse(address, text.length)
     this.#exports.opa_free(address)
+    return value
+  }
+
+  makeBoolean(truth: boolean): number {
+    const value = this.#exports.opa_malloc(8)
+    this.bytes().set([layout.boolean, truth ? 1 : 0], value)
     return value
   }
 

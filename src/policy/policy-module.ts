@@ -8,6 +8,8 @@ export interface PolicyModule {
   readonly wasm: WebAssembly.Module
   /** Pages of 64 KiB that the module asks for, or that its own data takes where it asks for too few. */
   readonly minMemoryPages: number
+  /** Where the module's own data ends in memory. */
+  readonly constantsEnd: number
 }
 
 const pageBytes = 65_536
@@ -40,7 +42,8 @@ export async function compilePolicyModule(bytes: Uint8Array): Promise<PolicyModu
   }
   const wasm = await WebAssembly.compile(prepared as Uint8Array<ArrayBuffer>)
   checkInterface(wasm)
-  return { wasm, minMemoryPages: Math.max(readMemoryImport(bytes) ?? 0, Math.ceil(readDataEnd(bytes) / pageBytes)) }
+  const constantsEnd = readDataEnd(bytes)
+  return { wasm, minMemoryPages: Math.max(readMemoryImport(bytes) ?? 0, Math.ceil(constantsEnd / pageBytes)), constantsEnd }
 }
 
 function checkInterface(wasm: WebAssembly.Module): void {

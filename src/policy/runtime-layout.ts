@@ -22,6 +22,8 @@ export const hostCall = {
 
 /** Layout of values, and their types. */
 export const layout = {
+  null: 1,
+  boolean: 2,
   number: 3,
   string: 4,
   array: 5,
@@ -32,6 +34,9 @@ export const layout = {
   integer: 1,
   numberText: 8,
   numberLength: 12,
+  elements: 4,
+  elementBytes: 8,
+  elementValue: 4,
   stringLength: 4,
   stringText: 8,
   buckets: 4,

@@ -62,6 +62,18 @@ export class ReactorHost {
     return answer
   }
 
+  pattern(pattern: string, delimiters?: string): string | undefined {
+    const args = (delimiters === undefined ? [pattern] : [pattern, delimiters]).map((text) => Buffer.from(JSON.stringify(text)))
+    try {
+      const name = delimiters === undefined ? 'verdict.regex_program' : 'verdict.glob_program'
+      const answer = this.#started().builtin(name, args, BigInt(maxCallSteps))
+      return answer[0] === 'S'.charCodeAt(0) ? Buffer.from(answer.subarray(1)).toString() : undefined
+    } catch {
+      // It took too many steps; so will OPA's own function, which says so.
+      return undefined
+    }
+  }
+
   #started(): Reactor {
     this.#reactor ??= new Reactor(this.#module, { runtimeJson: this.#runtimeJson, restorable: true, network: this.#network })
     return this.#reactor

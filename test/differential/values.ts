@@ -7,7 +7,7 @@ const integers = ['0', '1', '2', '3', '-1', '7', '10', '-7', '100', '255', '6553
 // biome-ignore format: rows of a table
 const fractions = ['0.5', '-0.5', '1.0', '1.5', '2.50', '0.1', '0.2', '3.14159265358979323846', '1e3', '1E+2', '100e-2', '1e0', '1e-3', '5e-324', '1e400', '-1e400', '-0', '-0.0', '1e18', '0.30000000000000004', '99999999999999.9', '2.2250738585072011e-308']
 // biome-ignore format: rows of a table
-const words = ['a', '', 'b', 'c', 'abc', 'ABC', 'a.b.c', '/api/v1/users', 'alice', '10', '1.5', ' x ', 'true', 'é', 'Äöü', 'ßΣς', 'İıǅ', '日本語', 'a😀b', 'e\u0301', '\u0000x', '\t\n\r\u0001\u007f', 'a"b\\c', '<&>', '\u2028', '\u00a0x\u2003', '\ufeff', '%41+%20', '{}', '[1,2,{"a":1.0}]', '-3', '0x10', '1e5', '+1', '1_000']
+const words = ['a', '', 'b', 'c', 'abc', 'ABC', 'a.b.c', '/api/v1/users', 'alice', '10', '1.5', ' x ', 'true', 'é', 'Äöü', 'ßΣς', 'İıǅ', '日本語', 'a😀b', 'e\u0301', '\u0000x', '\t\n\r\u0001\u007f', 'a"b\\c', '<&>', '\u2028', '\u00a0x\u2003', '\ufeff', '%41+%20', '{}', '[1,2,{"a":1.0}]', '-3', '0x10', '1e5', '1_000']
 
 /** A string literal; what an editor would not show is escaped. */
 export const quote = (text: string): string =>

@@ -88,13 +88,16 @@ func invoke(request string, answer []byte) (result []byte) {
 		}
 	}()
 	name, arguments, _ := strings.Cut(request, "\x00")
-	f := topdown.GetBuiltin(name)
-	if f == nil {
-		return append(answer, "Hno such function"...)
-	}
 	operands, err := readValues(arguments)
 	if err != nil {
 		return fmt.Appendf(answer, "H%v", err)
+	}
+	if name == regexProgram || name == globProgram {
+		return patternProgram(name, operands, answer)
+	}
+	f := topdown.GetBuiltin(name)
+	if f == nil {
+		return append(answer, "Hno such function"...)
 	}
 	bctx := topdown.BuiltinContext{
 		Context:                context.Background(),
