@@ -24,16 +24,18 @@ export function createRecordWriter(options: RecordOptions): RecordWriter {
   const shard = JSON.stringify(options.shard)
   const labels = JSON.stringify(options.labels)
   const masked = expandMask(options.mask)
+  const callers = new WeakMap<object, string>()
+  const policies = new WeakMap<object, string>()
   return (request, decision, seq, durationUs) => {
     const { policy, error, trusted } = decision
     const input = recordedInput(request.input, options.maxInputBytes)
-    let line = `{"id":"${decision.id}","seq":${seq},"shard":${shard},"time":"${new Date(request.timeMs).toISOString()}","door":"${request.door}"`
+    let line = `{"id":"${decision.id}","seq":${seq},"shard":${shard},"time":"${isoTime(request.timeMs)}","door":"${request.door}"`
     line += `,"correlation_id":${JSON.stringify(request.correlationId)}`
     if (request.trace !== undefined) line += `,"trace_id":"${request.trace.traceId}","span_id":"${request.trace.spanId}"`
-    line += `,"caller":${JSON.stringify(request.caller)}`
+    line += `,"caller":${textOf(callers, request.caller)}`
     line += member('subject', request.subject) + member('action', request.action) + member('resource', request.resource)
     line += member('input', input.text) + member('trusted', trusted)
-    if (policy !== undefined) line += `,"policy":${JSON.stringify(policy)}`
+    if (policy !== undefined) line += `,"policy":${textOf(policies, policy)}`
     line += `,"decision":${decision.outcome === 'allow'},"outcome":"${decision.outcome}"`
     if (error !== undefined) line += `,"error":{"code":"${error.code}","message":${JSON.stringify(error.message)}}`
     line += member('reasons', decision.reasons) + member('obligations', decision.obligations)
@@ -43,6 +45,28 @@ export function createRecordWriter(options: RecordOptions): RecordWriter {
     if (mask) line = maskJson(line, masked)
     return `${toSingleLine(line)}\n`
   }
+}
+
+/** JSON text of an object that does not change and comes again. */
+function textOf(known: WeakMap<object, string>, value: object): string {
+  let text = known.get(value)
+  if (text === undefined) {
+    text = JSON.stringify(value)
+    known.set(value, text)
+  }
+  return text
+}
+
+let lastMs = 0
+let lastText = new Date(0).toISOString()
+
+/** Many records share their millisecond. */
+function isoTime(ms: number): string {
+  if (ms !== lastMs) {
+    lastMs = ms
+    lastText = new Date(ms).toISOString()
+  }
+  return lastText
 }
 
 function member(key: string, text: JsonText | undefined): string {

@@ -4,6 +4,7 @@ import type { JsonText } from '../decision/request.ts'
 import { elementsOf, type JsonLimits, membersOf, parseStrictJson } from '../decision/strict-json.ts'
 import { PdpError } from '../errors.ts'
 import { envelopeSchema, questionSchema, type semantics } from './decide-schema.ts'
+import { isPlainQuestion, type PlainQuestion } from './plain-question.ts'
 
 export interface DecideLimits extends JsonLimits {
   readonly maxBatchSize: number
@@ -42,6 +43,12 @@ export function parseDecideBody(text: string, limits: DecideLimits): DecideBody 
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new PdpError('ERR_INVALID_REQUEST', 'the body must be a JSON object')
   }
+  if (isPlainQuestion(value)) {
+    const [bundle, entrypoint] = value.policy === undefined ? [] : splitPolicy(value.policy)
+    const question = judged(value, members, limits)
+    if (question.fault !== undefined) throw question.fault
+    return { ...plainBody, questions: [question], bundle, entrypoint }
+  }
   const envelope = envelopeSchema.safeParse(value)
   if (!envelope.success) throw invalid(envelope.error)
   const { evaluations, options, policy, token, min_epoch, explain } = envelope.data
@@ -61,6 +68,8 @@ export function parseDecideBody(text: string, limits: DecideLimits): DecideBody 
     explain: explain ?? false,
   }
 }
+
+const plainBody = { isBatch: false, semantic: 'execute_all', token: undefined, minEpoch: undefined, explain: false } as const
 
 type Parts = Readonly<Record<string, unknown>>
 
@@ -93,8 +102,11 @@ const emptyQuestion: Question = { subject: undefined, action: undefined, resourc
 
 function toQuestion(value: Parts, texts: ReadonlyMap<string, JsonText>, limits: DecideLimits): Question {
   const parsed = questionSchema.safeParse(value)
-  if (!parsed.success) return { ...emptyQuestion, fault: invalid(parsed.error) }
-  const { subject, action, resource } = parsed.data
+  return parsed.success ? judged(parsed.data, texts, limits) : { ...emptyQuestion, fault: invalid(parsed.error) }
+}
+
+/** A question of the right shape: its identifiers are looked at, its texts put together. */
+function judged({ subject, action, resource }: PlainQuestion, texts: ReadonlyMap<string, JsonText>, limits: DecideLimits): Question {
   const bad =
     badIdentifier('subject.type', subject.type, limits) ??
     badIdentifier('subject.id', subject.id, limits) ??

@@ -3,8 +3,12 @@
 import { z } from 'zod'
 import { pdpErrorCodes } from '../errors.ts'
 
+/** `bundle` or `bundle:entry/point`. */
+export const policyPattern = /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}(?::[^\s:]{1,512})?$/
+export const maxIdentifierLength = 1024
+
 const properties = z.record(z.string(), z.unknown()).describe('Attributes, any JSON')
-const identifier = z.string().min(1).max(1024)
+const identifier = z.string().min(1).max(maxIdentifierLength)
 
 export const subjectSchema = z
   .looseObject({
@@ -59,7 +63,7 @@ export const decideRequestSchema = z
       .optional(),
     policy: z
       .string()
-      .regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,63}(?::[^\s:]{1,512})?$/)
+      .regex(policyPattern)
       .optional()
       .describe('`bundle` or `bundle:entry/point`. Default: the only bundle, its default entrypoint'),
     token: z.string().min(1).max(16_384).optional().describe("The subject's own access token, to be verified"),

@@ -1,5 +1,6 @@
 // Who is at the other end of an HTTP connection, and whether a scope lets them in.
 // Not where identities come from: verifiers are passed in.
+import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyRequest } from 'fastify'
 import type { Caller } from '../../decision/request.ts'
@@ -22,11 +23,21 @@ export function callerOf(request: FastifyRequest): Caller {
  */
 export function requireBearer(verify: TokenVerifier): (request: FastifyRequest) => Promise<void> {
   return async (request) => {
-    const [, token] = /^Bearer ([A-Za-z0-9._~+/-]+=*)$/i.exec(request.headers.authorization ?? '') ?? []
-    const caller = token === undefined ? undefined : verify(token)
-    if (caller === undefined) throw new PdpError('ERR_UNAUTHENTICATED', 'a valid bearer token is required')
-    authenticated.set(request, { ...caller, address: request.raw.socket.remoteAddress })
+    authenticated.set(request, callerOfRequest(request.raw, verify))
   }
+}
+
+/**
+ * The caller of a request whose authentication nobody has looked at yet.
+ * @param verify undefined: anybody may ask
+ * @throws PdpError ERR_UNAUTHENTICATED
+ */
+export function callerOfRequest(request: IncomingMessage, verify: TokenVerifier | undefined): Caller {
+  if (verify === undefined) return anonymousPeer(request.socket)
+  const [, token] = /^Bearer ([A-Za-z0-9._~+/-]+=*)$/i.exec(request.headers.authorization ?? '') ?? []
+  const caller = token === undefined ? undefined : verify(token)
+  if (caller === undefined) throw new PdpError('ERR_UNAUTHENTICATED', 'a valid bearer token is required')
+  return { ...caller, address: request.socket.remoteAddress }
 }
 
 function anonymousPeer(socket: Socket): Caller {

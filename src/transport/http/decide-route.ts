@@ -1,45 +1,57 @@
-// POST /v1/decide over HTTP: parse, ask the core, write the answer.
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+// POST /v1/decide: parse, ask the core, put the answer into words. As a handler of texts, and as Fastify's route to it.
+import type { FastifyInstance } from 'fastify'
 import type { RecordedDecider } from '../../decision/decider.ts'
 import type { RecordedDecision } from '../../decision/decision.ts'
+import type { Caller } from '../../decision/request.ts'
+import type { PdpError } from '../../errors.ts'
 import { childSpan } from '../../telemetry/trace-context.ts'
-import { decideBatch, decideOne, type RequestFacts } from '../decide.ts'
+import { decideBatch, decideOne } from '../decide.ts'
 import { toAnswer } from '../decide-answer.ts'
 import { type DecideLimits, parseDecideBody } from '../decide-request.ts'
 import { callerOf } from './authentication.ts'
 import { sendError } from './errors.ts'
 import { httpStatus } from './status.ts'
 
-export function decideRoute(app: FastifyInstance, decider: RecordedDecider, limits: DecideLimits): void {
-  app.post('/v1/decide', (request, reply) => {
-    const body = parseDecideBody(request.body as string, limits)
-    const facts = factsOf(request)
+export interface RequestHeaders {
+  readonly correlationId: string
+  readonly traceparent: string | undefined
+  readonly caller: Caller
+}
+
+/**
+ * From a body to the JSON text of the answer, or to the error that is the answer.
+ * @throws PdpError as parseDecideBody
+ */
+export type DecideHandler = (body: string, headers: RequestHeaders) => string | PdpError | Promise<string | PdpError>
+
+export function createDecideHandler(decider: RecordedDecider, limits: DecideLimits): DecideHandler {
+  return (text, { correlationId, traceparent, caller }) => {
+    const body = parseDecideBody(text, limits)
+    const facts = { correlationId, trace: childSpan(traceparent), caller }
     if (body.isBatch) {
       return decideBatch(body, facts, decider).then((decisions) => {
-        const unavailable = decisions.find((d) => statusOf(d) >= 500)
-        if (unavailable?.error !== undefined) return sendError(request, reply, unavailable.error)
-        return send(reply, `{"evaluations":[${decisions.map(toAnswer).join(',')}]}`)
+        const unavailable = decisions.find((decision) => statusOf(decision) >= 500)
+        return unavailable?.error ?? `{"evaluations":[${decisions.map(toAnswer).join(',')}]}`
       })
     }
     const decision = decideOne(body, facts, decider)
-    if (decision instanceof Promise) return decision.then((decided) => sendDecision(request, reply, decided))
-    return sendDecision(request, reply, decision)
-  })
+    return decision instanceof Promise ? decision.then(answerOf) : answerOf(decision)
+  }
 }
 
-function factsOf(request: FastifyRequest): RequestFacts {
-  return { correlationId: request.id, trace: childSpan(request.headers.traceparent as string | undefined), caller: callerOf(request) }
-}
-
-function sendDecision(request: FastifyRequest, reply: FastifyReply, decision: RecordedDecision): FastifyReply {
-  if (decision.error !== undefined && statusOf(decision) !== 200) return sendError(request, reply, decision.error)
-  return send(reply, toAnswer(decision))
+function answerOf(decision: RecordedDecision): string | PdpError {
+  return decision.error !== undefined && statusOf(decision) !== 200 ? decision.error : toAnswer(decision)
 }
 
 function statusOf(decision: RecordedDecision): number {
   return decision.error === undefined ? 200 : httpStatus[decision.error.code]
 }
 
-function send(reply: FastifyReply, json: string): FastifyReply {
-  return reply.header('content-type', 'application/json; charset=utf-8').header('cache-control', 'no-store').send(json)
+export function decideRoute(app: FastifyInstance, decide: DecideHandler): void {
+  app.post('/v1/decide', async (request, reply) => {
+    const traceparent = request.headers.traceparent as string | undefined
+    const answer = await decide(request.body as string, { correlationId: request.id, traceparent, caller: callerOf(request) })
+    if (typeof answer !== 'string') return sendError(request, reply, answer)
+    return reply.header('content-type', 'application/json; charset=utf-8').header('cache-control', 'no-store').send(answer)
+  })
 }

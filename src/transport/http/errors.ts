@@ -1,22 +1,14 @@
-// Failures as HTTP answers: `{"error":{code,message,correlation_id}}`, logged, never with a cause or a secret.
+// What Fastify and Node find wrong with a request, in our codes, and where answers to failures go out.
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { PdpError, toPdpError } from '../../errors.ts'
-import { httpStatus, retryAfterS } from './status.ts'
+import { errorAnswer, errorText } from './answer.ts'
+import { httpStatus } from './status.ts'
 
 export function sendError(request: FastifyRequest, reply: FastifyReply, error: PdpError): FastifyReply {
-  const status = httpStatus[error.code] === 200 ? 500 : httpStatus[error.code]
-  const log = { code: error.code, correlation_id: request.id, method: request.method, status }
-  if (status >= 500) request.log.error({ ...log, cause: causeOf(error) }, error.message)
-  else request.log.info(log, `refused: ${error.message}`)
-  if (status === 503) reply.header('retry-after', String(retryAfterS))
-  if (status === 401) reply.header('www-authenticate', 'Bearer')
-  return reply
-    .code(status)
-    .header('content-type', 'application/json; charset=utf-8')
-    .header('cache-control', 'no-store')
-    .send(errorText(error, request.id))
+  const { status, headers, body } = errorAnswer(error, request.id, request.method, request.log)
+  return reply.code(status).headers(headers).send(body)
 }
 
 /** What Fastify itself found wrong, in our codes. */
@@ -58,12 +50,4 @@ export function refuseOnSocket(error: NodeJS.ErrnoException, socket: Socket): Pd
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
   )
   return refused
-}
-
-function errorText(error: PdpError, correlationId: string): string {
-  return JSON.stringify({ error: { code: error.code, message: error.message, correlation_id: correlationId } })
-}
-
-function causeOf(error: PdpError): string | undefined {
-  return error.cause instanceof Error ? (error.cause.stack ?? error.cause.message) : undefined
 }

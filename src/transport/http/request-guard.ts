@@ -1,6 +1,5 @@
 // What every HTTP request must pass before a route sees it: one reading of its target, its host, its credentials.
 import type { IncomingMessage } from 'node:http'
-import type { FastifyRequest } from 'fastify'
 import { PdpError } from '../../errors.ts'
 
 export interface GuardOptions {
@@ -35,12 +34,12 @@ function refuse(request: IncomingMessage, error: PdpError): string {
 }
 
 /**
- * Fastify's `onRequest` hook for all scopes.
+ * For every request before anything else looks at it.
  * @throws PdpError ERR_NOT_FOUND, ERR_HOST_REFUSED, ERR_AMBIGUOUS_CREDENTIALS, ERR_BAD_HTTP
  */
-export function guardRequest(options: GuardOptions): (request: FastifyRequest) => void {
+export function guardRequest(options: GuardOptions): (request: IncomingMessage) => void {
   return (request) => {
-    const refusal = refusals.get(request.raw)
+    const refusal = refusals.get(request)
     if (refusal !== undefined) throw refusal
     const { host, authorization } = request.headers
     const name = host === undefined ? undefined : hostPattern.exec(host)?.[1]
@@ -48,8 +47,8 @@ export function guardRequest(options: GuardOptions): (request: FastifyRequest) =
     if (options.hosts !== undefined && !options.hosts.has(name.toLowerCase())) {
       throw new PdpError('ERR_HOST_REFUSED', 'the Host field names a host that is not served here: see server.hosts')
     }
-    checkRepeated(request.raw.rawHeaders, authorization !== undefined)
-    if (credentialInQuery.test(request.url)) {
+    checkRepeated(request.rawHeaders, authorization !== undefined)
+    if (credentialInQuery.test(request.url ?? '')) {
       throw new PdpError('ERR_AMBIGUOUS_CREDENTIALS', 'credentials are not taken from the query')
     }
   }

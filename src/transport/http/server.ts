@@ -1,4 +1,5 @@
 // The HTTP server: three scopes (public, decide, admin), each with its own authentication; one way for failures.
+import { createServer, type ServerOptions } from 'node:http'
 import type { Socket } from 'node:net'
 import fastify, { type FastifyBaseLogger, type FastifyError, type FastifyInstance, LogController } from 'fastify'
 import type { RecordedDecider } from '../../decision/decider.ts'
@@ -8,7 +9,8 @@ import { adminRoutes, type Info } from './admin-routes.ts'
 import { requireBearer, type TokenVerifier } from './authentication.ts'
 import { registerJsonBody, requireBody } from './body.ts'
 import { correlationId } from './correlation.ts'
-import { decideRoute } from './decide-route.ts'
+import { createDecideHandler, decideRoute } from './decide-route.ts'
+import { directDecide } from './direct.ts'
 import { fromFastify, refuseOnSocket, sendError } from './errors.ts'
 import { publicRoutes } from './public-routes.ts'
 import { guardRequest, rewriteTarget } from './request-guard.ts'
@@ -38,14 +40,15 @@ const allMethods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 
 
 export function createHttpServer(options: HttpServerOptions): HttpServer {
   let draining = false
+  const guard = guardRequest(options)
+  const decide = createDecideHandler(options.decider, options.limits)
+  const direct = directDecide({ ...options, decide, guard, isDraining: () => draining })
   const app = fastify({
     loggerInstance: options.log,
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: correlationId,
     requestIdHeader: false,
     bodyLimit: options.maxBodyBytes,
-    requestTimeout: options.requestTimeoutMs,
-    keepAliveTimeout: 72_000,
     trustProxy: false,
     exposeHeadRoutes: false,
     return503OnClosing: false,
@@ -56,14 +59,16 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
         options.log.info({ code: refused.code, peer: (socket as Socket).remoteAddress }, `refused: ${refused.message}`)
     },
     frameworkErrors: (error, request, reply) => void sendError(request, reply, fromFastify(error)),
-    http: { requireHostHeader: false, headersTimeout: options.requestTimeoutMs, connectionsCheckingInterval: 1_000 },
+    serverFactory: (fastifyHandler) =>
+      createServer(serverOptions(options), (request, response) => {
+        if (!direct(request, response)) fastifyHandler(request, response)
+      }),
   })
-  const guard = guardRequest(options)
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id)
     if (draining) reply.header('connection', 'close')
     try {
-      guard(request)
+      guard(request.raw)
       done()
     } catch (error) {
       done(error as Error)
@@ -83,7 +88,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
         done(error as Error)
       }
     })
-    decideRoute(scope, options.decider, options.limits)
+    decideRoute(scope, decide)
   })
   app.register(async (scope) => {
     scope.addHook('onRequest', requireBearer(options.verifyAdmin))
@@ -100,5 +105,15 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
     startDraining() {
       draining = true
     },
+  }
+}
+
+function serverOptions({ requestTimeoutMs }: HttpServerOptions): ServerOptions {
+  return {
+    requireHostHeader: false,
+    headersTimeout: requestTimeoutMs,
+    requestTimeout: requestTimeoutMs,
+    keepAliveTimeout: 72_000,
+    connectionsCheckingInterval: 1_000,
   }
 }

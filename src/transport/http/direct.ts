@@ -1,0 +1,136 @@
+// POST /v1/decide as nearly every client sends it, answered without Fastify's way through a request, which takes longer
+// than the decision. What is in any way unusual (another encoding, no length, a refusal before the body is read) is left
+// to Fastify's route, which asks the same core: there is one place for each answer, and this is not one.
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Caller } from '../../decision/request.ts'
+import { decodeUtf8 } from '../../decision/strict-json.ts'
+import { type PdpError, toPdpError } from '../../errors.ts'
+import { type Answer, type AnswerLog, errorAnswer } from './answer.ts'
+import { callerOfRequest, type TokenVerifier } from './authentication.ts'
+import { correlationId } from './correlation.ts'
+import type { DecideHandler } from './decide-route.ts'
+
+export interface DirectOptions {
+  readonly decide: DecideHandler
+  /** @throws PdpError when a request must not be answered */
+  readonly guard: (request: IncomingMessage) => void
+  readonly verifyDecide: TokenVerifier | undefined
+  readonly maxBodyBytes: number
+  readonly isDraining: () => boolean
+  readonly log: AnswerLog
+}
+
+/** Answers wait for each other no longer than this and one evaluation. */
+const maxTurnMs = 2
+
+interface Waiting {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  readonly id: string
+  readonly caller: Caller
+  readonly body: Buffer
+}
+
+const plainType = /^application\/json(?:; ?charset=utf-8)?$/i
+const plainLength = /^[1-9][0-9]{0,8}$/
+
+/** @returns a listener for requests that says whether it takes one */
+export function directDecide(options: DirectOptions): (request: IncomingMessage, response: ServerResponse) => boolean {
+  const { decide, guard, verifyDecide, maxBodyBytes } = options
+  let waiting: Waiting[] = []
+
+  return (request, response) => {
+    if (request.url !== '/v1/decide' || request.method !== 'POST' || !hasPlainBody(request, maxBodyBytes)) return false
+    try {
+      guard(request)
+      const caller = callerOfRequest(request, verifyDecide)
+      const id = correlationId(request)
+      receive(request, (body) => {
+        if (waiting.push({ request, response, id, caller, body }) === 1) setImmediate(answerWaiting)
+      })
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  /** All questions that arrived in one turn are asked, then all answers written: each step finds its code in the caches. */
+  function answerWaiting(): void {
+    const asked = waiting
+    waiting = []
+    const until = performance.now() + maxTurnMs
+    const answers: ReturnType<DecideHandler>[] = []
+    for (const one of asked) {
+      answers.push(ask(one))
+      if (performance.now() > until) break
+    }
+    if (answers.length < asked.length) {
+      waiting = asked.slice(answers.length)
+      setImmediate(answerWaiting)
+    }
+    for (const [i, answer] of answers.entries()) {
+      const { response, id } = asked[i] as Waiting
+      if (!(answer instanceof Promise)) send(response, id, answer)
+      else
+        answer.then(
+          (decided) => send(response, id, decided),
+          (thrown: unknown) => fail(response, id, thrown),
+        )
+    }
+  }
+
+  function ask({ request, id, caller, body }: Waiting): ReturnType<DecideHandler> {
+    try {
+      const traceparent = request.headers.traceparent as string | undefined
+      return decide(decodeUtf8(body), { correlationId: id, traceparent, caller })
+    } catch (thrown) {
+      return toPdpError(thrown)
+    }
+  }
+
+  function send(response: ServerResponse, id: string, answer: string | PdpError): void {
+    if (typeof answer === 'string') write(response, id, 200, jsonHeaders, answer)
+    else fail(response, id, answer)
+  }
+
+  function fail(response: ServerResponse, id: string, thrown: unknown): void {
+    const { status, headers, body }: Answer = errorAnswer(toPdpError(thrown), id, 'POST', options.log)
+    write(response, id, status, Object.entries(headers).flat(), body)
+  }
+
+  function write(response: ServerResponse, id: string, status: number, headers: readonly string[], body: string): void {
+    const all = ['x-request-id', id, 'content-length', String(Buffer.byteLength(body)), ...headers]
+    if (options.isDraining()) all.push('connection', 'close')
+    response.writeHead(status, all)
+    response.end(body)
+  }
+}
+
+const jsonHeaders = ['content-type', 'application/json; charset=utf-8', 'cache-control', 'no-store']
+
+function hasPlainBody({ headers }: IncomingMessage, maxBodyBytes: number): boolean {
+  const length = headers['content-length']
+  return (
+    length !== undefined &&
+    plainLength.test(length) &&
+    Number(length) <= maxBodyBytes &&
+    headers['content-encoding'] === undefined &&
+    headers['transfer-encoding'] === undefined &&
+    headers.expect === undefined &&
+    plainType.test(headers['content-type'] ?? '')
+  )
+}
+
+/** Node ends a request only when as many bytes came as Content-Length says. */
+function receive(request: IncomingMessage, done: (body: Buffer) => void): void {
+  let first: Buffer | undefined
+  let all: Buffer[] | undefined
+  request.on('data', (chunk: Buffer) => {
+    if (first === undefined) first = chunk
+    else {
+      all ??= [first]
+      all.push(chunk)
+    }
+  })
+  request.on('end', () => done(all === undefined ? (first as Buffer) : Buffer.concat(all)))
+}
