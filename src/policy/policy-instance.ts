@@ -8,6 +8,7 @@ import { PdpError } from '../errors.ts'
 import { stepsLeft } from '../wasm/snapshot.ts'
 import { BuiltinCalls, type Printer } from './builtin-calls.ts'
 import type { BuiltinHost } from './builtin-host.ts'
+import { forecastDataBytes } from './data-forecast.ts'
 import { loadPolicy } from './opa-abi.ts'
 import { OrderedKeys } from './ordered-keys.ts'
 import { PolicyHeap } from './policy-heap.ts'
@@ -30,8 +31,6 @@ interface OpaExports {
 }
 
 const pageBytes = 65_536
-/** OPA's values need about 16 bytes of memory for a byte of JSON; growing later is slow. */
-const bytesPerDataByte = 16
 const maxPages = 65_536
 const setupSteps = 0x7fffffff
 
@@ -39,6 +38,8 @@ export class PolicyInstance {
   readonly entrypoints: ReadonlyMap<string, number>
   /** Names of the functions that the module asks of the host. */
   readonly builtins: ReadonlySet<string>
+  /** Bytes that the data takes of it. */
+  readonly dataBytes: number
   readonly #memory: PolicyMemory
   readonly #exports: OpaExports
   readonly #steps: WebAssembly.Global
@@ -56,8 +57,8 @@ export class PolicyInstance {
    */
   constructor(module: PolicyModule, data: string, host: BuiltinHost, limits: PolicyLimits, printer?: Printer) {
     this.#limits = limits
-    const dataBytes = Buffer.byteLength(data) * bytesPerDataByte
-    const initial = Math.max(module.minMemoryPages, Math.ceil(dataBytes / pageBytes) + 2)
+    const dataBytes = forecastDataBytes(data)
+    const initial = module.minMemoryPages + Math.ceil(dataBytes / pageBytes) + 2
     const maximum = Math.min(maxPages, initial + Math.ceil(limits.maxMemoryBytes / pageBytes))
     if (initial > maxPages) {
       throw new PdpError(
@@ -82,6 +83,7 @@ export class PolicyInstance {
     const policy = loadPolicy(instance, memory, data)
     this.entrypoints = new Map(Object.entries(policy.entrypoints))
     this.#dataAddress = policy.dataAddr
+    this.dataBytes = policy.dataHeapPtr - policy.baseHeapPtr
     this.#heap = new PolicyHeap(instance, memory, policy.dataHeapPtr, policy.baseHeapPtr)
   }
 

@@ -72,13 +72,20 @@ export function repairNumbers(patch: ModulePatch, isPlain: number): Map<number, 
   return repaired
 }
 
-/** Grows memory by more than asked, and takes what is asked from the rest the next time. */
+/**
+ * Grows memory by more than asked, and takes what is asked from the rest the next time. Gives zero, not the size that
+ * was, since the allocator only looks for failure.
+ */
 export function addGrow(patch: ModulePatch): number {
   const spare = patch.addGlobal(sparePagesExport)
   const pages = 0
   return patch.addFunction(
     1,
     0,
+    // The allocator asks for no pages to learn how many there are.
+    w.get(pages),
+    w.isZero,
+    w.if(w.memorySize, w.globalGet(spare), w.subtract, w.return),
     w.globalGet(spare),
     w.get(pages),
     w.lessUnsigned,

@@ -31,6 +31,7 @@ export const asm = {
   i64Equal: [0x51] as Code,
   i32FromI64: [0xa7] as Code,
   i64FromI32: [0xac] as Code,
+  memorySize: [0x3f, 0x00] as Code,
   memoryGrow: [0x40, 0x00] as Code,
   drop: [0x1a] as Code,
   return: [0x0f] as Code,
