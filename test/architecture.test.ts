@@ -33,7 +33,7 @@ const owners: Readonly<Record<string, readonly string[]>> = {
   'tar-stream': ['bundles/archive.ts'],
   yaml: ['config.ts'],
   zod: ['config.ts', 'transport', 'audit/record-schema.ts', 'bundles/bundle.ts', 'cli/eval-lines.ts'],
-  'lru-cache': ['policy/patterns.ts'],
+  'lru-cache': ['policy/patterns.ts', 'policy/remembered-calls.ts'],
   'node:sqlite': ['state/state-folder.ts'],
   'node:wasi': ['rego/reactor.ts'],
   'node:worker_threads': ['rego', 'network', 'evaluation-worker.ts', 'evaluation-workers.ts'],

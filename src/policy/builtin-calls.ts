@@ -7,6 +7,7 @@ import { nativeFunctions } from './native-functions.ts'
 import type { OrderedKeys } from './ordered-keys.ts'
 import { Patterns } from './patterns.ts'
 import type { PolicyMemory } from './policy-memory.ts'
+import { RememberedCalls } from './remembered-calls.ts'
 import { hostCall } from './runtime-layout.ts'
 
 /** What one evaluation sets for its calls. */
@@ -36,6 +37,7 @@ export class BuiltinCalls {
   readonly #keys: OrderedKeys
   readonly #printer: Printer | undefined
   readonly #patterns: Patterns
+  readonly #remembered = new RememberedCalls()
   #names: readonly string[] = []
   #context: CallContext | undefined
   #begun = false
@@ -95,6 +97,15 @@ export class BuiltinCalls {
     return this.#callFunction(name, args)
   }
 
+  #ask(name: string, texts: readonly Uint8Array[], key: string | undefined): Uint8Array {
+    const { timeNs } = this.#context as CallContext
+    if (!this.#begun) this.#host.begin(timeNs)
+    this.#begun = true
+    const answer = this.#host.call(name, texts)
+    if (key !== undefined) this.#remembered.set(key, answer, timeNs)
+    return answer
+  }
+
   #callFunction(name: string, args: readonly number[]): number {
     const context = this.#context as CallContext
     if (name === 'internal.print' && this.#printer === undefined) return 0
@@ -104,10 +115,9 @@ export class BuiltinCalls {
     context.charge(chargeOf(name, texts))
     const refused = refusalOf(name, texts)
     if (refused !== undefined) throw new PdpError('ERR_BUILTIN_FAILED', `${name}: ${refused}`)
-    if (!this.#begun) this.#host.begin(context.timeNs)
-    this.#begun = true
     if (name === 'trace') this.#printer?.(texts[0]?.toString() ?? '')
-    const answer = this.#host.call(name, texts)
+    const key = this.#remembered.keyOf(name, texts)
+    const answer = (key === undefined ? undefined : this.#remembered.get(key, context.timeNs)) ?? this.#ask(name, texts, key)
     context.charge(answer.length * stepsPerByte)
     const body = answer.subarray(1)
     switch (answer[0]) {
