@@ -101,6 +101,7 @@ function batch(value: Parts, members: ReadonlyMap<string, JsonText>, items: read
 const emptyQuestion: Question = { subject: undefined, action: undefined, resource: undefined, input: undefined, fault: undefined }
 
 function toQuestion(value: Parts, texts: ReadonlyMap<string, JsonText>, limits: DecideLimits): Question {
+  if (isPlainQuestion(value)) return judged(value, texts, limits)
   const parsed = questionSchema.safeParse(value)
   return parsed.success ? judged(parsed.data, texts, limits) : { ...emptyQuestion, fault: invalid(parsed.error) }
 }

@@ -26,7 +26,8 @@ export async function decideBatch(body: DecideBody, facts: RequestFacts, decider
   const decisions: RecordedDecision[] = []
   let turnStarted = performance.now()
   for (const question of body.questions) {
-    const decision = await decider.decide(toRequest(body, question, facts))
+    const asked = decider.decide(toRequest(body, question, facts))
+    const decision = asked instanceof Promise ? await asked : asked
     decisions.push(decision)
     const allowed = decision.outcome === 'allow'
     if (body.semantic === 'deny_on_first_deny' && !allowed) break
