@@ -32,7 +32,7 @@ export interface ConformanceCase {
 /** @throws Error when Go or the module cannot be had */
 export async function loadCases(toolchain: Toolchain): Promise<{ version: string; cases: ConformanceCase[] }> {
   const goFolder = join(import.meta.dirname, '../../src/rego/toolchain')
-  const version = /^require github\.com\/open-policy-agent\/opa (v\S+)/m.exec(readFileSync(join(goFolder, 'go.mod'), 'utf8'))?.[1] as string
+  const version = /github\.com\/open-policy-agent\/opa (v\S+)/.exec(readFileSync(join(goFolder, 'go.mod'), 'utf8'))?.[1] as string
   const downloaded = execFileSync('go', ['mod', 'download', '-json', `github.com/open-policy-agent/opa@${version}`], {
     cwd: goFolder,
     encoding: 'utf8',
