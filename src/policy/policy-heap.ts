@@ -17,12 +17,12 @@ interface AllocatorExports {
 const pageBytes = 65_536
 
 export class PolicyHeap {
-  /** Where an evaluation's input goes: the end of the data. */
-  readonly start: number
+  #start: number
   readonly #memory: WebAssembly.Memory
   readonly #exports: AllocatorExports
   readonly #topAddress: number
-  readonly #restore: () => void
+  readonly #takeSnapshot: () => () => void
+  #restore: () => void
   readonly #sparePages: WebAssembly.Global
   #top: number
 
@@ -33,7 +33,7 @@ export class PolicyHeap {
   constructor(instance: WebAssembly.Instance, memory: WebAssembly.Memory, start: number, staticBytes: number) {
     this.#memory = memory
     this.#exports = instance.exports as unknown as AllocatorExports
-    this.start = start
+    this.#start = start
     this.#sparePages = instance.exports[sparePagesExport] as WebAssembly.Global
     const before = new Uint32Array(memory.buffer.slice(0, staticBytes & ~3))
     const sizeBefore = this.#known
@@ -41,8 +41,23 @@ export class PolicyHeap {
     this.#top = this.#known
     this.#topAddress = findGrown(before, new Uint32Array(memory.buffer, 0, before.length), this.#top - sizeBefore)
     this.#exports.opa_heap_ptr_set(start)
-    const snapshot = takeSnapshot(instance, memory, staticBytes)
-    this.#restore = () => snapshot.restore()
+    this.#takeSnapshot = () => {
+      const snapshot = takeSnapshot(instance, memory, staticBytes)
+      return () => snapshot.restore()
+    }
+    this.#restore = this.#takeSnapshot()
+  }
+
+  /** Where an evaluation's input goes: the end of the data. */
+  get start(): number {
+    return this.#start
+  }
+
+  /** After data has changed: where it ends now, and what a trap goes back to. */
+  moveStart(start: number): void {
+    this.#start = start
+    this.#top = this.#known
+    this.#restore = this.#takeSnapshot()
   }
 
   /**
@@ -50,7 +65,7 @@ export class PolicyHeap {
    * @throws whatever opa_abort throws when memory ends
    */
   reserve(bytes: number): void {
-    const room = this.#known - this.start
+    const room = this.#known - this.#start
     if (bytes + pageBytes > room) this.#allocate(bytes + pageBytes)
   }
 
@@ -69,7 +84,7 @@ export class PolicyHeap {
   }
 
   #allocate(bytes: number): void {
-    this.#exports.opa_heap_ptr_set(this.start)
+    this.#exports.opa_heap_ptr_set(this.#start)
     this.#exports.opa_malloc(bytes)
   }
 }

@@ -9,6 +9,7 @@ import { stepsLeft } from '../wasm/snapshot.ts'
 import { BuiltinCalls, type Printer } from './builtin-calls.ts'
 import type { BuiltinHost } from './builtin-host.ts'
 import { forecastDataBytes } from './data-forecast.ts'
+import { type PatchExports, patchData } from './data-patch.ts'
 import { loadPolicy } from './opa-abi.ts'
 import { OrderedKeys } from './ordered-keys.ts'
 import { PolicyHeap } from './policy-heap.ts'
@@ -23,7 +24,7 @@ export interface Evaluation {
   readonly steps: number
 }
 
-interface OpaExports {
+interface OpaExports extends PatchExports {
   opa_eval(reserved: number, entrypoint: number, data: number, input: number, inputLen: number, heap: number, format: number): number
   opa_json_dump(value: number): number
   builtins(): number
@@ -38,8 +39,7 @@ export class PolicyInstance {
   readonly entrypoints: ReadonlyMap<string, number>
   /** Names of the functions that the module asks of the host. */
   readonly builtins: ReadonlySet<string>
-  /** Bytes that the data takes of it. */
-  readonly dataBytes: number
+  readonly #dataStart: number
   readonly #memory: PolicyMemory
   readonly #exports: OpaExports
   readonly #steps: WebAssembly.Global
@@ -83,13 +83,18 @@ export class PolicyInstance {
     const policy = loadPolicy(instance, memory, data)
     this.entrypoints = new Map(Object.entries(policy.entrypoints))
     this.#dataAddress = policy.dataAddr
-    this.dataBytes = policy.dataHeapPtr - policy.baseHeapPtr
+    this.#dataStart = policy.baseHeapPtr
     this.#heap = new PolicyHeap(instance, memory, policy.dataHeapPtr, policy.baseHeapPtr)
   }
 
   /** Steps of the last evaluation, however it ended. */
   get lastSteps(): number {
     return this.#lastSteps
+  }
+
+  /** Bytes of memory that the data takes. */
+  get dataBytes(): number {
+    return this.#heap.start - this.#dataStart
   }
 
   /** Bytes of WebAssembly memory held. */
@@ -137,6 +142,17 @@ export class PolicyInstance {
       this.#heap.restore()
       throw this.#toError(thrown, exhausted)
     }
+  }
+
+  /**
+   * Changes one path of the data in place; the next evaluation sees it. Microseconds, however much data there is.
+   * @param path keys from the root, at least one; objects on the way are made where they are missing
+   * @param json the value's text, that JSON.parse accepts; undefined: what is there goes, and nothing where nothing is
+   * @throws PdpError ERR_BUNDLE_DATA, ERR_MEMORY_EXHAUSTED; the instance is usable afterwards
+   */
+  patchData(path: readonly string[], json: string | undefined): void {
+    this.#steps.value = setupSteps
+    patchData(this.#exports, this.#memory, this.#heap, this.#dataAddress, path, json)
   }
 
   #toError(thrown: unknown, exhausted: boolean): PdpError {

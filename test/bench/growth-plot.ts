@@ -33,6 +33,7 @@ export function growthPlot(points: readonly Point[]): string {
     })
   })
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="sans-serif" font-size="11">
+<title>Time of an evaluation as rules or entries of data grow, Verdict beside OPA</title>
 <rect width="${width}" height="${height}" fill="white"/>
 ${x.ticks.map((size) => `<line x1="${x.at(size)}" y1="${margin.top}" x2="${x.at(size)}" y2="${height - margin.bottom}" stroke="#ddd"/><text x="${x.at(size)}" y="${height - margin.bottom + 16}" text-anchor="middle">${size.toLocaleString('en')}</text>`).join('\n')}
 ${y.ticks.map((ns) => `<line x1="${margin.left}" y1="${y.at(ns)}" x2="${width - margin.right}" y2="${y.at(ns)}" stroke="#ddd"/><text x="${margin.left - 6}" y="${y.at(ns) + 4}" text-anchor="end">${(ns / 1_000).toLocaleString('en')} µs</text>`).join('\n')}

@@ -1,7 +1,9 @@
-// Decisions a second over HTTP, record on, one core, beside OPA with its decision log on, in the same run.
+// Decisions a second over HTTP, record on, one core, beside OPA with its decision log on and Cerbos with its audit log on, in
+// the same run.
 //   npm run bench:http            measures and rewrites its part of docs/benchmarks.md
 //   npm run bench:http -- --quick one short round, prints only; for CI
 // Needs Linux, wrk, taskset and the program opa (OPA_PROGRAM or on the PATH). Servers run on core 0, the load on core 1.
+// Cerbos takes part where CERBOS_PROGRAM names its server (the npm package @cerbos/cerbos-linux-x64 carries it).
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -16,6 +18,7 @@ const connections = 32
 const root = new URL('../../', import.meta.url).pathname
 const folder = mkdtempSync(join(tmpdir(), 'verdict-bench-'))
 const opaProgram = process.env.OPA_PROGRAM ?? 'opa'
+const cerbosProgram = process.env.CERBOS_PROGRAM
 
 const policy = `package authz
 
@@ -61,6 +64,12 @@ interface Measured {
   readonly p99Ms: number
 }
 
+interface Round {
+  readonly verdict: Measured
+  readonly opa: Measured
+  readonly cerbos?: Measured
+}
+
 const children: ChildProcess[] = []
 process.on('exit', () => {
   for (const child of children) child.kill('SIGKILL')
@@ -79,12 +88,19 @@ start([opaProgram, 'run', '-s', '--addr', `127.0.0.1:${opaPort}`, '--log-level',
 await ready(`http://127.0.0.1:${verdictPort}/readyz`)
 await ready(`http://127.0.0.1:${opaPort}/health`)
 
+const cerbos = cerbosProgram === undefined ? undefined : await startCerbos(cerbosProgram)
+
 const verdict = { url: `http://127.0.0.1:${verdictPort}/v1/decide`, script: lua('verdict', question) }
 const opa = { url: `http://127.0.0.1:${opaPort}/v1/data/authz/decision`, script: lua('opa', (i) => ({ input: question(i) })) }
 wrk(verdict)
 wrk(opa)
-const pairs = Array.from({ length: rounds }, () => ({ verdict: wrk(verdict), opa: wrk(opa) }))
-const report = table(pairs)
+if (cerbos !== undefined) wrk(cerbos)
+const measured: Round[] = Array.from({ length: rounds }, () => ({
+  verdict: wrk(verdict),
+  opa: wrk(opa),
+  ...(cerbos !== undefined && { cerbos: wrk(cerbos) }),
+}))
+const report = table(measured)
 process.stdout.write(`${report}\n`)
 if (!quick) {
   const page = `${root}docs/benchmarks.md`
@@ -95,6 +111,45 @@ process.exit(0)
 function start(command: readonly string[]): void {
   const sink = openSync(join(folder, `${children.length}.log`), 'w')
   children.push(spawn('taskset', ['-c', '0', ...command], { stdio: ['ignore', sink, sink] }))
+}
+
+/** The same policy as far as Cerbos can say it, with its audit log in a file. */
+async function startCerbos(program: string): Promise<{ url: string; script: string }> {
+  const [http, grpc] = [await freePort(), await freePort()]
+  const policies = join(folder, 'cerbos')
+  mkdirSync(policies)
+  writeFileSync(
+    join(policies, 'doc.yaml'),
+    `apiVersion: api.cerbos.dev/v1
+resourcePolicy:
+  version: default
+  resource: doc
+  rules:
+    - {actions: [read, write], effect: EFFECT_ALLOW, roles: [admin]}
+    - {actions: [read], effect: EFFECT_ALLOW, roles: [viewer]}
+    - actions: [read, update]
+      effect: EFFECT_ALLOW
+      roles: ["*"]
+      condition: {match: {expr: request.resource.attr.owner == request.principal.id && request.principal.attr.hour >= 8 && request.principal.attr.hour < 18}}
+`,
+  )
+  const config = join(folder, 'cerbos.yaml')
+  writeFileSync(
+    config,
+    `server: {httpListenAddr: "127.0.0.1:${http}", grpcListenAddr: "127.0.0.1:${grpc}"}
+storage: {driver: disk, disk: {directory: ${policies}}}
+telemetry: {disabled: true}
+audit: {enabled: true, decisionLogsEnabled: true, accessLogsEnabled: false, backend: file, file: {path: ${join(folder, 'cerbos.log')}}}
+`,
+  )
+  start([program, 'server', '--config', config, '--log-level=error'])
+  await ready(`http://127.0.0.1:${http}/_cerbos/health`)
+  const script = lua('cerbos', (i) => ({
+    requestId: '1',
+    principal: { id: 'bob', roles: ['viewer'], attr: { hour: 10 } },
+    resources: [{ actions: ['read'], resource: { kind: 'doc', id: String(i), attr: { owner: 'alice' } } }],
+  }))
+  return { url: `http://127.0.0.1:${http}/api/check/resources`, script }
 }
 
 /** A script for wrk that sends 500 different bodies in turn and ends with one line of figures. */
@@ -121,22 +176,31 @@ function wrk({ url, script }: { url: string; script: string }): Measured {
   return { perSecond: Number(perSecond), p50Ms: Number(p50), p99Ms: Number(p99) }
 }
 
-function table(measured: readonly { verdict: Measured; opa: Measured }[]): string {
+function table(measured: readonly Round[]): string {
   const median = (values: number[]) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)] as number
-  const row = (name: 'verdict' | 'opa', label: string) => {
-    const of = (key: keyof Measured) => median(measured.map((pair) => pair[name][key]))
-    return `| ${label} | ${Math.round(of('perSecond')).toLocaleString('en')} | ${of('p50Ms').toFixed(2)} | ${of('p99Ms').toFixed(2)} |`
-  }
-  const ratios = measured.map((pair) => pair.verdict.perSecond / pair.opa.perSecond)
   const version = /Version: (\S+)/.exec(execFileSync(opaProgram, ['version'], { encoding: 'utf8' }))?.[1]
+  const servers = {
+    verdict: 'Verdict, `/v1/decide`, record on',
+    opa: `OPA ${version}, \`/v1/data\`, decision log on the console`,
+    cerbos: 'Cerbos, `/api/check/resources`, audit log in a file',
+  } as const
+  const taking = (Object.keys(servers) as (keyof Round)[]).filter((name) => measured[0]?.[name] !== undefined)
+  const of = (name: keyof Round, key: keyof Measured) => median(measured.map((round) => (round[name] as Measured)[key]))
+  const rows = taking.map(
+    (name) =>
+      `| ${servers[name]} | ${Math.round(of(name, 'perSecond')).toLocaleString('en')} | ${of(name, 'p50Ms').toFixed(2)} | ${of(name, 'p99Ms').toFixed(2)} |`,
+  )
+  const ratios = taking.slice(1).map((name) => {
+    const all = measured.map((round) => round.verdict.perSecond / (round[name] as Measured).perSecond)
+    const spread = `lowest ${Math.min(...all).toFixed(2)}, highest ${Math.max(...all).toFixed(2)}`
+    return `**${median(all).toFixed(2)} times** as many as ${servers[name].split(/[ ,]/)[0]} (${spread})`
+  })
   return [
     '| server | requests a second | p50 (ms) | p99 (ms) |',
     '|---|---|---|---|',
-    row('verdict', 'Verdict, `/v1/decide`, record on'),
-    row('opa', `OPA ${version}, \`/v1/data\`, decision log on the console`),
+    ...rows,
     '',
-    `Verdict answers **${median(ratios).toFixed(2)} times** as many (median of ${ratios.length} paired rounds of ${seconds} s; ` +
-      `lowest ${Math.min(...ratios).toFixed(2)}, highest ${Math.max(...ratios).toFixed(2)}).`,
+    `Verdict answers ${ratios.join(' and ')}; median of ${measured.length} rounds of ${seconds} s, the servers in turns.`,
     `Machine: ${cpus()[0]?.model.trim()}, Node.js ${process.versions.node}; server on core 0, wrk with ${connections} connections on core 1.`,
   ].join('\n')
 }
