@@ -1,6 +1,7 @@
 // One line of JSON for one answered question. The line is put together from the text of the question and of the
 // policy's result, so numbers keep their digits; it never holds a line break or a control character.
 import { createHash } from 'node:crypto'
+import { constantText } from '../decision/constant-text.ts'
 import type { RecordedDecision } from '../decision/decision.ts'
 import type { DecisionRequest, JsonText } from '../decision/request.ts'
 import { toSingleLine } from '../decision/strict-json.ts'
@@ -24,18 +25,16 @@ export function createRecordWriter(options: RecordOptions): RecordWriter {
   const shard = JSON.stringify(options.shard)
   const labels = JSON.stringify(options.labels)
   const masked = expandMask(options.mask)
-  const callers = new WeakMap<object, string>()
-  const policies = new WeakMap<object, string>()
   return (request, decision, seq, durationUs) => {
     const { policy, error, trusted } = decision
     const input = recordedInput(request.input, options.maxInputBytes)
     let line = `{"id":"${decision.id}","seq":${seq},"shard":${shard},"time":"${isoTime(request.timeMs)}","door":"${request.door}"`
     line += `,"correlation_id":${JSON.stringify(request.correlationId)}`
     if (request.trace !== undefined) line += `,"trace_id":"${request.trace.traceId}","span_id":"${request.trace.spanId}"`
-    line += `,"caller":${textOf(callers, request.caller)}`
+    line += `,"caller":${constantText(request.caller)}`
     line += member('subject', request.subject) + member('action', request.action) + member('resource', request.resource)
     line += member('input', input.text) + member('trusted', trusted)
-    if (policy !== undefined) line += `,"policy":${textOf(policies, policy)}`
+    if (policy !== undefined) line += `,"policy":${constantText(policy)}`
     line += `,"decision":${decision.outcome === 'allow'},"outcome":"${decision.outcome}"`
     if (error !== undefined) line += `,"error":{"code":"${error.code}","message":${JSON.stringify(error.message)}}`
     line += member('reasons', decision.reasons) + member('obligations', decision.obligations)
@@ -45,16 +44,6 @@ export function createRecordWriter(options: RecordOptions): RecordWriter {
     if (mask) line = maskJson(line, masked)
     return `${toSingleLine(line)}\n`
   }
-}
-
-/** JSON text of an object that does not change and comes again. */
-function textOf(known: WeakMap<object, string>, value: object): string {
-  let text = known.get(value)
-  if (text === undefined) {
-    text = JSON.stringify(value)
-    known.set(value, text)
-  }
-  return text
 }
 
 let lastMs = 0

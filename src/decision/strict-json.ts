@@ -140,7 +140,7 @@ function tooMany(limits: JsonLimits): PdpError {
 }
 
 /** Index of the closing quote, or of the last character where there is none. */
-function endOfString(text: string, open: number): number {
+export function endOfString(text: string, open: number): number {
   let close = text.indexOf('"', open + 1)
   while (close >= 0) {
     let slashes = 0

@@ -2,6 +2,7 @@
 // first loads many times faster than memory that grows, and what does not fit is refused before anything is done.
 // Follows OPA's allocator (wasm/src/malloc.c: blocks of 4, 8, 16, 64, then 128 bytes or more, each with a header of 12)
 // and the sizes of its values (value.h). An upper bound; test/policy/data-forecast.test.ts compares with what is taken.
+import { endOfString } from '../decision/strict-json.ts'
 
 const header = 12
 const shortString = block(12)
@@ -16,7 +17,6 @@ const loadFactor = 0.7
 const firstCapacity = 10
 
 const quote = 0x22
-const backslash = 0x5c
 
 /** Bytes that opa_malloc takes for a request. */
 function block(bytes: number): number {
@@ -37,9 +37,7 @@ export function forecastDataBytes(json: string): number {
   for (let i = 0; i < end; i++) {
     const c = json.charCodeAt(i)
     if (c === quote) {
-      let close = json.indexOf('"', i + 1)
-      while (close > 0 && isEscaped(json, close)) close = json.indexOf('"', close + 1)
-      if (close < 0) return bytes
+      const close = endOfString(json, i)
       bytes += shortString + block((close - i - 1) * (ascii || isPlain(json, i + 1, close) ? 1 : 3))
       i = close
     } else if (c === 0x7b || c === 0x5b) {
@@ -91,12 +89,6 @@ function arrayBytes(elements: number): number {
 
 function isNumberPart(c: number): boolean {
   return (c >= 0x30 && c <= 0x39) || c === 0x2e || c === 0x2b || c === 0x2d || c === 0x65 || c === 0x45
-}
-
-function isEscaped(json: string, at: number): boolean {
-  let slashes = 0
-  for (let i = at - 1; json.charCodeAt(i) === backslash; i--) slashes++
-  return slashes % 2 === 1
 }
 
 function isPlain(json: string, from: number, to: number): boolean {

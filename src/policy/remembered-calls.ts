@@ -48,11 +48,9 @@ export class RememberedCalls {
 
   /** @param answer as BuiltinHost gives it; copied */
   set(key: string, answer: Uint8Array, timeNs: bigint): void {
-    if (!key.startsWith(`${clocked}\0`)) this.#calls.set(key, { answer: Uint8Array.from(answer), fromNs: 0n, untilNs: null })
-    else {
-      const untilNs = verifiedUntil(answer)
-      if (untilNs !== undefined) this.#calls.set(key, { answer: Uint8Array.from(answer), fromNs: timeNs, untilNs })
-    }
+    const isClocked = key.startsWith(`${clocked}\0`)
+    const untilNs = isClocked ? verifiedUntil(answer) : null
+    if (untilNs !== undefined) this.#calls.set(key, { answer: Uint8Array.from(answer), fromNs: isClocked ? timeNs : 0n, untilNs })
   }
 }
 

@@ -1,11 +1,12 @@
 // A decision as JSON text in the native shape. Texts that the policy wrote go out as they are, digits included.
-import type { PolicyIdentity, RecordedDecision } from '../decision/decision.ts'
+import { constantText } from '../decision/constant-text.ts'
+import type { RecordedDecision } from '../decision/decision.ts'
 import { membersOf } from '../decision/strict-json.ts'
 
 export function toAnswer(decision: RecordedDecision): string {
   const allowed = decision.outcome === 'allow'
   let text = `{"decision":${allowed},"id":"${decision.id}","context":{${contextMembers(decision)}}`
-  if (decision.policy !== undefined) text += `,"policy":${policyText(decision.policy)}`
+  if (decision.policy !== undefined) text += `,"policy":${constantText(decision.policy)}`
   text += `,"cache":{"max_age_ms":${decision.maxAgeMs}}`
   if (decision.explanation !== undefined) text += `,"explanation":${JSON.stringify(decision.explanation.split('\n').filter(Boolean))}`
   return `${text}}`
@@ -25,15 +26,3 @@ function contextMembers(decision: RecordedDecision): string {
 
 /** What the service says itself under `context`; a policy's own context cannot take these places. */
 const ownKeys: ReadonlySet<string> = new Set(['reasons', 'obligations', 'error'])
-
-/** Identities live as long as their epoch, so each is written once. */
-const policyTexts = new WeakMap<PolicyIdentity, string>()
-
-function policyText(policy: PolicyIdentity): string {
-  let text = policyTexts.get(policy)
-  if (text === undefined) {
-    text = JSON.stringify(policy)
-    policyTexts.set(policy, text)
-  }
-  return text
-}

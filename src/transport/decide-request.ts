@@ -45,9 +45,7 @@ export function parseDecideBody(text: string, limits: DecideLimits): DecideBody 
   }
   if (isPlainQuestion(value)) {
     const [bundle, entrypoint] = value.policy === undefined ? [] : splitPolicy(value.policy)
-    const question = judged(value, members, limits)
-    if (question.fault !== undefined) throw question.fault
-    return { ...plainBody, questions: [question], bundle, entrypoint }
+    return { ...plainBody, questions: [faultless(judged(value, members, limits))], bundle, entrypoint }
   }
   const envelope = envelopeSchema.safeParse(value)
   if (!envelope.success) throw invalid(envelope.error)
@@ -58,7 +56,7 @@ export function parseDecideBody(text: string, limits: DecideLimits): DecideBody 
     throw new PdpError('ERR_BATCH_TOO_LARGE', `batch size \`${evaluations.length}\` exceeds maxBatchSize \`${limits.maxBatchSize}\``)
   }
   return {
-    questions: isBatch ? batch(value as Parts, members, evaluations, limits) : [single(value as Parts, members, limits)],
+    questions: isBatch ? batch(value as Parts, members, evaluations, limits) : [faultless(toQuestion(value as Parts, members, limits))],
     isBatch,
     semantic: options?.evaluations_semantic ?? 'execute_all',
     bundle,
@@ -73,8 +71,8 @@ const plainBody = { isBatch: false, semantic: 'execute_all', token: undefined, m
 
 type Parts = Readonly<Record<string, unknown>>
 
-function single(value: Parts, members: ReadonlyMap<string, JsonText>, limits: DecideLimits): Question {
-  const question = toQuestion(value, members, limits)
+/** In a batch a fault is the item's own answer; alone it is that of the request. */
+function faultless(question: Question): Question {
   if (question.fault !== undefined) throw question.fault
   return question
 }

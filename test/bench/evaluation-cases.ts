@@ -2,6 +2,7 @@
 import { createHmac, createSign, generateKeyPairSync } from 'node:crypto'
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { abacData, abacPolicy, abacQuestion } from './abac.ts'
 
 export interface BenchCase {
   readonly name: string
@@ -14,45 +15,17 @@ export interface BenchCase {
   readonly size?: readonly [family: string, size: number]
 }
 
-const abac = `package authz
-
-default allow := false
-
-decision := {"allow": allow, "reasons": reasons}
-
-roles contains r if some r in data.assignments[input.subject.id]
-
-allow if {
-	some r in roles
-	some g in data.grants[r]
-	g.action == input.action.name
-	g.type == input.resource.type
-}
-
-allow if {
-	input.resource.properties.owner == input.subject.id
-	input.action.name in {"read", "update"}
-	input.context.hour >= 8
-	input.context.hour < 18
-}
-
-reasons contains "no-role" if not allow
-`
-const read = { action: 'read', type: 'doc' }
-const abacData = JSON.stringify({
-  assignments: { alice: ['admin'], bob: ['viewer'] },
-  grants: { admin: [read, { action: 'write', type: 'doc' }], viewer: [read] },
-})
-const question = {
-  subject: { type: 'user', id: 'bob' },
-  action: { name: 'read' },
-  resource: { type: 'doc', id: '7', properties: { owner: 'alice' } },
-  context: { hour: 10 },
-}
+const question = abacQuestion(7)
 
 export function benchCases(): BenchCase[] {
   return [
-    { name: 'small ABAC policy', files: { 'p.rego': abac }, data: abacData, entrypoint: 'authz/decision', input: question },
+    {
+      name: 'small ABAC policy',
+      files: { 'p.rego': abacPolicy },
+      data: JSON.stringify(abacData),
+      entrypoint: 'authz/decision',
+      input: question,
+    },
     starter(),
     ...[10, 100, 1_000, 10_000].map(similarRules),
     patterns(),

@@ -10,6 +10,7 @@ import { createServer } from 'node:net'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { abacData, abacPolicy, abacQuestion } from './abac.ts'
 
 const quick = process.argv.includes('--quick')
 const rounds = quick ? 1 : 5
@@ -19,44 +20,6 @@ const root = new URL('../../', import.meta.url).pathname
 const folder = mkdtempSync(join(tmpdir(), 'verdict-bench-'))
 const opaProgram = process.env.OPA_PROGRAM ?? 'opa'
 const cerbosProgram = process.env.CERBOS_PROGRAM
-
-const policy = `package authz
-
-default allow := false
-
-# METADATA
-# entrypoint: true
-decision := {"allow": allow, "reasons": reasons}
-
-roles contains r if some r in data.assignments[input.subject.id]
-
-allow if {
-	some r in roles
-	some g in data.grants[r]
-	g.action == input.action.name
-	g.type == input.resource.type
-}
-
-allow if {
-	input.resource.properties.owner == input.subject.id
-	input.action.name in {"read", "update"}
-	input.context.hour >= 8
-	input.context.hour < 18
-}
-
-reasons contains "no-role" if not allow
-`
-const read = { action: 'read', type: 'doc' }
-const data = {
-  assignments: { alice: ['admin'], bob: ['viewer'] },
-  grants: { admin: [read, { action: 'write', type: 'doc' }], viewer: [read] },
-}
-const question = (i: number) => ({
-  subject: { type: 'user', id: 'bob' },
-  action: { name: 'read' },
-  resource: { type: 'doc', id: String(i), properties: { owner: 'alice' } },
-  context: { hour: 10 },
-})
 
 interface Measured {
   readonly perSecond: number
@@ -78,8 +41,8 @@ process.on('exit', () => {
 
 const bundle = join(folder, 'bundle')
 mkdirSync(bundle)
-writeFileSync(join(bundle, 'authz.rego'), policy)
-writeFileSync(join(bundle, 'data.json'), JSON.stringify(data))
+writeFileSync(join(bundle, 'authz.rego'), abacPolicy)
+writeFileSync(join(bundle, 'data.json'), JSON.stringify(abacData))
 const verdictPort = await freePort()
 const opaPort = await freePort()
 const main = [process.execPath, '--disable-warning=ExperimentalWarning', `${root}src/main.ts`]
@@ -90,8 +53,8 @@ await ready(`http://127.0.0.1:${opaPort}/health`)
 
 const cerbos = cerbosProgram === undefined ? undefined : await startCerbos(cerbosProgram)
 
-const verdict = { url: `http://127.0.0.1:${verdictPort}/v1/decide`, script: lua('verdict', question) }
-const opa = { url: `http://127.0.0.1:${opaPort}/v1/data/authz/decision`, script: lua('opa', (i) => ({ input: question(i) })) }
+const verdict = { url: `http://127.0.0.1:${verdictPort}/v1/decide`, script: lua('verdict', abacQuestion) }
+const opa = { url: `http://127.0.0.1:${opaPort}/v1/data/authz/decision`, script: lua('opa', (i) => ({ input: abacQuestion(i) })) }
 wrk(verdict)
 wrk(opa)
 if (cerbos !== undefined) wrk(cerbos)

@@ -8,6 +8,9 @@ export interface Answer {
   readonly body: string
 }
 
+/** Of every answer that is JSON and about one request. */
+export const jsonHeaders = { 'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-store' } as const
+
 /** What of a logger is used here. */
 export interface AnswerLog {
   error(facts: object, message: string): void
@@ -23,8 +26,7 @@ export function errorAnswer(error: PdpError, correlationId: string, method: stri
   return {
     status,
     headers: {
-      'content-type': 'application/json; charset=utf-8',
-      'cache-control': 'no-store',
+      ...jsonHeaders,
       ...(status === 503 && { 'retry-after': String(retryAfterS) }),
       ...(status === 401 && { 'www-authenticate': 'Bearer' }),
     },

@@ -9,6 +9,10 @@ import { PdpError } from '../../errors.ts'
 const unzip = promisify(gunzip)
 const jsonType = /^application\/json[ \t]*(?:;[ \t]*charset[ \t]*=[ \t]*"?utf-8"?[ \t]*)?$/i
 
+export function isJsonType(contentType: string | undefined): boolean {
+  return jsonType.test(contentType ?? '')
+}
+
 /** Replaces Fastify's parsers: a JSON body arrives at its route as text. */
 export function registerJsonBody(app: FastifyInstance, maxBodyBytes: number): void {
   app.removeAllContentTypeParsers()
@@ -34,7 +38,7 @@ export function requireBody(request: FastifyRequest): void {
 }
 
 function checkHeaders(request: FastifyRequest): 'identity' | 'gzip' {
-  if (!jsonType.test(request.headers['content-type'] ?? '')) {
+  if (!isJsonType(request.headers['content-type'])) {
     throw new PdpError('ERR_UNSUPPORTED_MEDIA_TYPE', 'the content type must be application/json')
   }
   const encoding = request.headers['content-encoding']?.toLowerCase() ?? 'identity'

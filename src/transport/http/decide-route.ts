@@ -8,6 +8,7 @@ import { childSpan } from '../../telemetry/trace-context.ts'
 import { decideBatch, decideOne } from '../decide.ts'
 import { toAnswer } from '../decide-answer.ts'
 import { type DecideLimits, parseDecideBody } from '../decide-request.ts'
+import { jsonHeaders } from './answer.ts'
 import { callerOf } from './authentication.ts'
 import { sendError } from './errors.ts'
 import { httpStatus } from './status.ts'
@@ -52,6 +53,6 @@ export function decideRoute(app: FastifyInstance, decide: DecideHandler): void {
     const traceparent = request.headers.traceparent as string | undefined
     const answer = await decide(request.body as string, { correlationId: request.id, traceparent, caller: callerOf(request) })
     if (typeof answer !== 'string') return sendError(request, reply, answer)
-    return reply.header('content-type', 'application/json; charset=utf-8').header('cache-control', 'no-store').send(answer)
+    return reply.headers(jsonHeaders).send(answer)
   })
 }

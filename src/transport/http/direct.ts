@@ -5,8 +5,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Caller } from '../../decision/request.ts'
 import { decodeUtf8 } from '../../decision/strict-json.ts'
 import { type PdpError, toPdpError } from '../../errors.ts'
-import { type Answer, type AnswerLog, errorAnswer } from './answer.ts'
+import { type Answer, type AnswerLog, errorAnswer, jsonHeaders } from './answer.ts'
 import { callerOfRequest, type TokenVerifier } from './authentication.ts'
+import { isJsonType } from './body.ts'
 import { correlationId } from './correlation.ts'
 import type { DecideHandler } from './decide-route.ts'
 
@@ -31,7 +32,6 @@ interface Waiting {
   readonly body: Buffer
 }
 
-const plainType = /^application\/json(?:; ?charset=utf-8)?$/i
 const plainLength = /^[1-9][0-9]{0,8}$/
 
 /** @returns a listener for requests that says whether it takes one */
@@ -89,7 +89,7 @@ export function directDecide(options: DirectOptions): (request: IncomingMessage,
   }
 
   function send(response: ServerResponse, id: string, answer: string | PdpError): void {
-    if (typeof answer === 'string') write(response, id, 200, jsonHeaders, answer)
+    if (typeof answer === 'string') write(response, id, 200, answerHeaders, answer)
     else fail(response, id, answer)
   }
 
@@ -106,7 +106,7 @@ export function directDecide(options: DirectOptions): (request: IncomingMessage,
   }
 }
 
-const jsonHeaders = ['content-type', 'application/json; charset=utf-8', 'cache-control', 'no-store']
+const answerHeaders = Object.entries(jsonHeaders).flat()
 
 function hasPlainBody({ headers }: IncomingMessage, maxBodyBytes: number): boolean {
   const length = headers['content-length']
@@ -117,7 +117,7 @@ function hasPlainBody({ headers }: IncomingMessage, maxBodyBytes: number): boole
     headers['content-encoding'] === undefined &&
     headers['transfer-encoding'] === undefined &&
     headers.expect === undefined &&
-    plainType.test(headers['content-type'] ?? '')
+    isJsonType(headers['content-type'])
   )
 }
 
