@@ -29,20 +29,20 @@ export function createRecordWriter(options: RecordOptions): RecordWriter {
     const { policy, error, trusted } = decision
     const input = recordedInput(request.input, options.maxInputBytes)
     let line = `{"id":"${decision.id}","seq":${seq},"shard":${shard},"time":"${isoTime(request.timeMs)}","door":"${request.door}"`
-    line += `,"correlation_id":${JSON.stringify(request.correlationId)}`
+    line += `,"correlation_id":${toSingleLine(JSON.stringify(request.correlationId))}`
     if (request.trace !== undefined) line += `,"trace_id":"${request.trace.traceId}","span_id":"${request.trace.spanId}"`
     line += `,"caller":${constantText(request.caller)}`
     line += member('subject', request.subject) + member('action', request.action) + member('resource', request.resource)
     line += member('input', input.text) + member('trusted', trusted)
     if (policy !== undefined) line += `,"policy":${constantText(policy)}`
     line += `,"decision":${decision.outcome === 'allow'},"outcome":"${decision.outcome}"`
-    if (error !== undefined) line += `,"error":{"code":"${error.code}","message":${JSON.stringify(error.message)}}`
+    if (error !== undefined) line += `,"error":{"code":"${error.code}","message":${toSingleLine(JSON.stringify(error.message))}}`
     line += member('reasons', decision.reasons) + member('obligations', decision.obligations)
     line += `,"cached":${decision.cached},"steps":${decision.steps},"duration_us":${durationUs},"labels":${labels}`
     const mask = masked.length > 0
     line += `,"masked":${mask ? JSON.stringify(options.mask) : '[]'},"replayable":${input.truncated ? '"truncated"' : mask ? '"masked"' : 'true'}}`
-    if (mask) line = maskJson(line, masked)
-    return `${toSingleLine(line)}\n`
+    if (mask) line = toSingleLine(maskJson(line, masked))
+    return `${line}\n`
   }
 }
 

@@ -7,6 +7,7 @@ import { type FileHandle, open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PdpError } from '../errors.ts'
 import type { DecisionLog } from './decision-log.ts'
+import { LineChunks } from './line-chunks.ts'
 
 export interface FileLogOptions {
   readonly folder: string
@@ -16,7 +17,7 @@ export interface FileLogOptions {
   readonly maxFileAgeMs: number
   /** Longest time that a line waits in memory. Milliseconds. */
   readonly flushIntervalMs: number
-  /** With more than this in memory nothing is answered. Bytes (UTF-16 units are counted). */
+  /** With more than this in memory nothing is answered. Bytes. */
   readonly maxPendingBytes: number
   readonly onError: (error: Error) => void
 }
@@ -47,8 +48,9 @@ export async function openFileLog(options: FileLogOptions): Promise<DecisionLog>
 class FileLog implements DecisionLog {
   readonly #options: FileLogOptions
   #seq: number
-  #lines: string[] = []
-  #pendingBytes = 0
+  readonly #lines = new LineChunks()
+  /** Bytes that are being written. */
+  #underWayBytes = 0
   #file: OpenFile | undefined
   #fileCount = 0
   #timer: NodeJS.Timeout | undefined
@@ -61,7 +63,7 @@ class FileLog implements DecisionLog {
   }
 
   get available(): boolean {
-    return !this.#failing && this.#pendingBytes < this.#options.maxPendingBytes
+    return !this.#failing && this.#lines.bytes + this.#underWayBytes < this.#options.maxPendingBytes
   }
 
   nextSeq(): number {
@@ -69,15 +71,12 @@ class FileLog implements DecisionLog {
   }
 
   append(line: string): void {
-    this.#lines.push(line)
-    this.#pendingBytes += line.length
-    if (this.#writing !== undefined) return
-    if (this.#pendingBytes >= eagerBytes) this.#write()
-    else this.#timer ??= setTimeout(() => this.#write(), this.#options.flushIntervalMs)
+    this.#lines.append(line)
+    if (this.#writing === undefined) this.#writeSoon()
   }
 
   async flush(): Promise<void> {
-    while (this.#lines.length > 0 || this.#writing !== undefined) {
+    while (this.#lines.bytes > 0 || this.#writing !== undefined) {
       if (this.#failing) throw new PdpError('ERR_LOG_UNAVAILABLE', 'the decision log cannot be written')
       this.#write()
       await this.#writing
@@ -95,23 +94,28 @@ class FileLog implements DecisionLog {
     }
   }
 
+  #writeSoon(): void {
+    if (this.#lines.bytes >= eagerBytes) this.#write()
+    else if (this.#lines.bytes > 0) this.#timer ??= setTimeout(() => this.#write(), this.#options.flushIntervalMs)
+  }
+
   #write(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
-    if (this.#writing !== undefined || this.#lines.length === 0) return
-    const lines = this.#lines
-    const length = this.#pendingBytes
-    this.#lines = []
-    this.#writing = this.#writeBatch(Buffer.from(lines.join(''), 'utf8')).then(
+    if (this.#writing !== undefined || this.#lines.bytes === 0) return
+    this.#underWayBytes = this.#lines.bytes
+    const batch = this.#lines.take()
+    this.#writing = this.#writeBatch(batch).then(
       () => {
-        this.#pendingBytes -= length
+        this.#lines.release(batch)
+        this.#underWayBytes = 0
         this.#failing = false
         this.#writing = undefined
-        if (this.#pendingBytes >= eagerBytes) this.#write()
-        else if (this.#lines.length > 0) this.#timer ??= setTimeout(() => this.#write(), this.#options.flushIntervalMs)
+        this.#writeSoon()
       },
       (error: Error) => {
-        this.#lines = lines.concat(this.#lines)
+        this.#lines.putBack(batch)
+        this.#underWayBytes = 0
         if (!this.#failing) this.#options.onError(error)
         this.#failing = true
         this.#writing = undefined
@@ -121,15 +125,18 @@ class FileLog implements DecisionLog {
     )
   }
 
-  async #writeBatch(batch: Buffer): Promise<void> {
+  async #writeBatch(batch: readonly Buffer[]): Promise<void> {
     const file = await this.#currentFile()
+    let end = file.bytes
     try {
-      let written = 0
-      while (written < batch.length) {
-        const { bytesWritten } = await file.handle.write(batch, written, batch.length - written, file.bytes + written)
-        written += bytesWritten
+      for (const chunk of batch) {
+        for (let written = 0; written < chunk.length; ) {
+          const { bytesWritten } = await file.handle.write(chunk, written, chunk.length - written, end)
+          written += bytesWritten
+          end += bytesWritten
+        }
       }
-      file.bytes += batch.length
+      file.bytes = end
     } catch (error) {
       await file.handle.truncate(file.bytes).catch(() => {})
       throw error

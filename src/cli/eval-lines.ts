@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline'
 import type { Readable, Writable } from 'node:stream'
 import { z } from 'zod'
 import { configSchema } from '../config.ts'
-import { membersOf } from '../decision/strict-json.ts'
+import { localLimits, parseStrictJson } from '../decision/strict-json.ts'
 import { PdpError, toPdpError } from '../errors.ts'
 import type { BuiltinHost } from '../policy/builtin-host.ts'
 import { PolicyInstance } from '../policy/policy-instance.ts'
@@ -55,20 +55,12 @@ async function answerLine(line: string, toolchain: Toolchain, host: BuiltinHost)
 }
 
 async function evaluate(line: string, toolchain: Toolchain, host: BuiltinHost): Promise<string | undefined> {
-  const parsed = lineSchema.safeParse(parse(line))
+  const { value, members: texts } = parseStrictJson(line, localLimits)
+  const parsed = lineSchema.safeParse(value)
   if (!parsed.success) throw new PdpError('ERR_INVALID_REQUEST', z.prettifyError(parsed.error))
-  const texts = membersOf(line)
   const { modules, entrypoint, strict_builtin_errors: strict } = parsed.data
   const { wasm } = await toolchain.build({ files: modules }, [entrypoint], { skipReads: true })
   const { evaluation } = configSchema.parse({})
   const instance = new PolicyInstance(await compilePolicyModule(wasm), texts.get('data') ?? '{}', host, evaluation)
   return instance.evaluate(instance.entrypoints.get(entrypoint) ?? 0, texts.get('input'), Date.now(), strict).result
-}
-
-function parse(line: string): unknown {
-  try {
-    return JSON.parse(line)
-  } catch (cause) {
-    throw new PdpError('ERR_INVALID_JSON', 'the line is not JSON', { cause })
-  }
 }

@@ -6,7 +6,7 @@ import { readFolder } from '../bundles/folder.ts'
 import { readBundle } from '../bundles/read-bundle.ts'
 import { configSchema } from '../config.ts'
 import { readResult } from '../decision/read-result.ts'
-import { parseStrictJson } from '../decision/strict-json.ts'
+import { localLimits, parseStrictJson } from '../decision/strict-json.ts'
 import { PdpError } from '../errors.ts'
 import { PolicyInstance } from '../policy/policy-instance.ts'
 import { compilePolicyModule } from '../policy/policy-module.ts'
@@ -94,7 +94,7 @@ async function readInput(file: string | undefined): Promise<string | undefined> 
     file === '-'
       ? Buffer.concat(await Array.fromAsync(process.stdin as AsyncIterable<Buffer>)).toString('utf8')
       : (await readTextOrBytes(file)).toString('utf8')
-  return parseStrictJson(text, { maxDepth: 1_000, maxMembers: Number.POSITIVE_INFINITY, forbidPrototypeKeys: false }).text.trim()
+  return parseStrictJson(text, localLimits).text.trim()
 }
 
 async function readTextOrBytes(file: string): Promise<Buffer> {

@@ -28,11 +28,27 @@ const deny: ReadResult = { allowed: false, maxAgeMs: 0 }
 /** Longest reuse that a policy can declare: a day. */
 const maxDeclaredAgeMs = 86_400_000
 
+/** Results come again: policies have few short ones. */
+const known = new Map<JsonText, ReadResult>()
+const maxKnown = 1_000
+const maxKnownLength = 512
+
 /** @param result the entrypoint's value as JSON text; undefined where it has none */
 export function readResult(result: JsonText | undefined): ReadResult {
+  if (result === undefined) return denied(resultReasons.undefined)
+  const before = known.get(result)
+  if (before !== undefined) return before
+  const read = judge(result)
+  if (result.length <= maxKnownLength) {
+    if (known.size >= maxKnown) known.clear()
+    known.set(result, read)
+  }
+  return read
+}
+
+function judge(result: JsonText): ReadResult {
   if (result === 'true') return allow
   if (result === 'false') return deny
-  if (result === undefined) return denied(resultReasons.undefined)
   if (!result.startsWith('{')) return denied(resultReasons.notBoolean)
   const members = membersOf(result)
   const decision = members.get('decision') ?? members.get('allow')

@@ -3,7 +3,7 @@
 
 import type { PdpError } from '../errors.ts'
 
-/** JSON text of one value, on which JSON.parse succeeds. */
+/** JSON text of one value on one line: JSON.parse takes it, and toSingleLine (strict-json.ts) has nothing to change. */
 export type JsonText = string
 
 /** Who asks: the enforcement point at the other end of the connection, as the service established it. */

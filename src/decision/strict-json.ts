@@ -2,7 +2,6 @@
 // Not a parser of its own grammar: V8's JSON.parse judges the syntax. This file adds the bounds, finds what
 // JSON.parse swallows without a word (duplicate keys, lone surrogates, rounded numbers), and hands out the source
 // text of members, so that values travel to the policy and into the record exactly as they were sent.
-import { isUtf8 } from 'node:buffer'
 import { PdpError } from '../errors.ts'
 
 /** Bounds of one document. */
@@ -15,7 +14,7 @@ export interface JsonLimits {
   readonly forbidPrototypeKeys: boolean
 }
 
-/** A document and the source text of the members of its outermost object. */
+/** A document and the source text of the members of its outermost object. Texts are on one line (toSingleLine). */
 export interface JsonDocument {
   readonly text: string
   /** As JSON.parse gives it: numbers may be rounded, so use `members` for what must stay exact. */
@@ -23,6 +22,9 @@ export interface JsonDocument {
   /** Source text by key; empty when the outermost value is not an object. */
   readonly members: ReadonlyMap<string, string>
 }
+
+/** For what the user of this machine passes in: nesting that recursion survives, nothing else. */
+export const localLimits: JsonLimits = { maxDepth: 1_000, maxMembers: Number.POSITIVE_INFINITY, forbidPrototypeKeys: false }
 
 /** Numbers that OPA itself could carry, but no honest caller sends. */
 const maxNumberDigits = 1_000
@@ -34,29 +36,22 @@ const quote = 0x22
 const backslash = 0x5c
 
 /**
- * Decodes a body. A byte order mark is refused like any other character that JSON does not know.
- * @throws PdpError ERR_INVALID_UTF8
- */
-export function decodeUtf8(bytes: Uint8Array): string {
-  if (!isUtf8(bytes)) throw new PdpError('ERR_INVALID_UTF8', 'the body is not valid UTF-8')
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')
-}
-
-/**
  * Reads one document.
  * @throws PdpError ERR_INVALID_JSON, ERR_INVALID_UTF8 (lone surrogate), ERR_DUPLICATE_KEY, ERR_FORBIDDEN_KEY,
  * ERR_UNSAFE_NUMBER, ERR_TOO_DEEP, ERR_TOO_MANY_MEMBERS
  * @see RFC 8259 §4 (names should be unique), §6 (numbers), §8.2 (surrogates); RFC 7493 (I-JSON)
  */
 export function parseStrictJson(text: string, limits: JsonLimits): JsonDocument {
-  const members = scan(text, limits)
+  let members = scan(text, limits)
   let value: unknown
   try {
     value = JSON.parse(text)
   } catch (cause) {
     throw new PdpError('ERR_INVALID_JSON', 'the body is not valid JSON', { cause })
   }
-  return { text, value, members }
+  const line = toSingleLine(text)
+  if (line !== text) members = membersOf(line)
+  return { text: line, value, members }
 }
 
 /** What is known of one object or array that the scan is inside of. */
@@ -155,7 +150,7 @@ function colonAfter(text: string, from: number): number {
   for (let i = from; i < text.length; i++) {
     const c = text.charCodeAt(i)
     if (c === 0x3a) return i
-    if (c !== 0x20 && c !== 0x0a && c !== 0x0d && c !== 0x09) return -1
+    if (!isSpace(c)) return -1
   }
   return -1
 }
@@ -225,30 +220,56 @@ export function shorten(value: string): string {
  * An empty map when the text is not an object.
  */
 export function membersOf(json: string): Map<string, string> {
-  return scan(json, trusted)
+  const members = new Map<string, string>()
+  const start = afterSpace(json, 0)
+  if (json.charCodeAt(start) !== 0x7b) return members
+  for (let i = afterSpace(json, start + 1); json.charCodeAt(i) === quote; i = afterSpace(json, i)) {
+    const close = endOfString(json, i)
+    const key = readString(json, i, close)
+    const from = colonAfter(json, close + 1) + 1
+    i = endOfElement(json, from)
+    members.set(key, json.slice(from, i).trim())
+    i++
+  }
+  return members
 }
 
 /** Source text of an array's elements, for a text that JSON.parse has accepted already. */
 export function elementsOf(json: string): string[] {
   const elements: string[] = []
-  let depth = 0
-  let start = -1
-  for (let i = 0; i < json.length; i++) {
-    const c = json.charCodeAt(i)
-    if (c === quote) i = endOfString(json, i)
-    else if (c === 0x7b || c === 0x5b) {
-      if (++depth === 1) start = i + 1
-    } else if (c === 0x7d || c === 0x5d) {
-      if (--depth === 0 && json.slice(start, i).trim() !== '') elements.push(json.slice(start, i).trim())
-    } else if (c === 0x2c && depth === 1) {
-      elements.push(json.slice(start, i).trim())
-      start = i + 1
-    }
+  const start = afterSpace(json, 0)
+  if (json.charCodeAt(start) !== 0x5b || json.charCodeAt(afterSpace(json, start + 1)) === 0x5d) return elements
+  for (let i = start; i < json.length && json.charCodeAt(i) !== 0x5d; ) {
+    const from = i + 1
+    i = endOfElement(json, from)
+    elements.push(json.slice(from, i).trim())
   }
   return elements
 }
 
-const trusted: JsonLimits = { maxDepth: Number.POSITIVE_INFINITY, maxMembers: Number.POSITIVE_INFINITY, forbidPrototypeKeys: false }
+/** Index of the comma or the closing bracket behind a member's or element's value. */
+function endOfElement(json: string, from: number): number {
+  let depth = 0
+  for (let i = from; i < json.length; i++) {
+    const c = json.charCodeAt(i)
+    if (c === quote) i = endOfString(json, i)
+    else if (c === 0x7b || c === 0x5b) depth++
+    else if (c === 0x7d || c === 0x5d) {
+      if (depth-- === 0) return i
+    } else if (c === 0x2c && depth === 0) return i
+  }
+  return json.length
+}
+
+function afterSpace(text: string, from: number): number {
+  let i = from
+  while (isSpace(text.charCodeAt(i))) i++
+  return i
+}
+
+function isSpace(c: number): boolean {
+  return c === 0x20 || c === 0x0a || c === 0x0d || c === 0x09
+}
 
 /**
  * JSON text for one line of a log: line breaks between tokens become spaces, and characters that terminals or

@@ -12,7 +12,8 @@ import { hostCall } from './runtime-layout.ts'
 
 /** What one evaluation sets for its calls. */
 export interface CallContext {
-  readonly timeNs: bigint
+  /** The instant of the evaluation. */
+  readonly timeMs: number
   /** Errors of functions end the evaluation. */
   readonly strict: boolean
   /** Takes steps from the evaluation's budget. @throws PdpError ERR_STEPS_EXHAUSTED */
@@ -98,7 +99,7 @@ export class BuiltinCalls {
   }
 
   #ask(name: string, texts: readonly Uint8Array[], key: string | undefined): Uint8Array {
-    const { timeNs } = this.#context as CallContext
+    const timeNs = nanoseconds(this.#context as CallContext)
     if (!this.#begun) this.#host.begin(timeNs)
     this.#begun = true
     const answer = this.#host.call(name, texts)
@@ -117,7 +118,7 @@ export class BuiltinCalls {
     if (refused !== undefined) throw new PdpError('ERR_BUILTIN_FAILED', `${name}: ${refused}`)
     if (name === 'trace') this.#printer?.(texts[0]?.toString() ?? '')
     const key = this.#remembered.keyOf(name, texts)
-    const answer = (key === undefined ? undefined : this.#remembered.get(key, context.timeNs)) ?? this.#ask(name, texts, key)
+    const answer = (key === undefined ? undefined : this.#remembered.get(key, nanoseconds(context))) ?? this.#ask(name, texts, key)
     context.charge(answer.length * stepsPerByte)
     const body = answer.subarray(1)
     switch (answer[0]) {
@@ -135,6 +136,10 @@ export class BuiltinCalls {
     }
     throw new PdpError('ERR_BUILTIN_FAILED', `${name}: ${Buffer.from(body).toString()}`)
   }
+}
+
+function nanoseconds({ timeMs }: CallContext): bigint {
+  return BigInt(timeMs) * 1_000_000n
 }
 
 const scratch = new DataView(new ArrayBuffer(8))

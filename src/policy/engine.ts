@@ -4,6 +4,7 @@ import type { Decider } from '../decision/decider.ts'
 import type { Decision, PolicyIdentity } from '../decision/decision.ts'
 import { readResult } from '../decision/read-result.ts'
 import type { DecisionRequest, JsonText } from '../decision/request.ts'
+import { toSingleLine } from '../decision/strict-json.ts'
 import { PdpError, toPdpError } from '../errors.ts'
 import { type ActiveBundles, resolveEntrypoint } from './active-bundles.ts'
 import type { Evaluation } from './policy-instance.ts'
@@ -45,7 +46,9 @@ export function createEngine(bundles: ActiveBundles, options: EngineOptions): De
   }
 }
 
-function toDecision({ result, steps }: Evaluation, policy: PolicyIdentity, trusted: JsonText): Decision {
+function toDecision(evaluation: Evaluation, policy: PolicyIdentity, trusted: JsonText): Decision {
+  const { steps } = evaluation
+  const result = evaluation.result === undefined ? undefined : toSingleLine(evaluation.result)
   const { allowed, reasons, obligations, context, maxAgeMs } = readResult(result)
   return { outcome: allowed ? 'allow' : 'deny', policy, reasons, obligations, context, maxAgeMs, cached: false, steps, trusted, result }
 }

@@ -8,6 +8,7 @@
 import { type Code, asm as w } from '../wasm/assembler.ts'
 import { type Call, growMemory, ModulePatch } from '../wasm/patch.ts'
 import { nativeFunctions, type Trust } from './native-functions.ts'
+import { addOrdered } from './ordered-iteration.ts'
 import { addArePlain, addIsPlain } from './plain-values.ts'
 import { compareExport, hostCall, layout, strictExport } from './runtime-layout.ts'
 import { addGrow, addKeyText, repairNumbers, wrapCopies } from './runtime-repairs.ts'
@@ -43,8 +44,8 @@ export function makeExact(wasm: Uint8Array): Uint8Array {
   const runtime = new ExactRuntime(patch)
   const policyCalls = runtime.wrapNativeFunctions()
   wrapCopies(patch, policyCalls)
-  const nextKey = runtime.addOrdered(hostCall.nextKey)
-  const nextMember = runtime.addOrdered(hostCall.nextMember)
+  const nextKey = addOrdered(patch, hostCall.nextKey)
+  const nextMember = addOrdered(patch, hostCall.nextMember)
   const strictNextKey = runtime.addStrictNextKey(nextKey)
   const runtimeCalls = repairNumbers(patch, runtime.isPlain)
   runtimeCalls.set(growMemory, addGrow(patch))
@@ -138,37 +139,6 @@ class ExactRuntime {
       wrappers.set(native, this.#patch.addFunction(parameters, 1, code))
     })
     return wrappers
-  }
-
-  /** opa_value_iter, but objects and sets of more than one member in an order that the host finds. */
-  addOrdered(id: number): number {
-    const [node, previous, type] = [0, 1, 2]
-    return this.#patch.addFunction(
-      2,
-      1,
-      w.get(node),
-      w.if(
-        w.get(node),
-        w.loadByte(0),
-        w.tee(type),
-        w.i32(layout.object),
-        w.equal,
-        w.get(type),
-        w.i32(layout.set),
-        w.equal,
-        w.or,
-        w.if(
-          w.get(node),
-          w.loadI32(layout.lengthOf[layout.set]),
-          w.i32(1),
-          w.greaterUnsigned,
-          w.if(w.i32(id), w.i32(0), w.get(node), w.get(previous), w.call(this.#patch.functionNamed('opa_builtin2')), w.return),
-        ),
-      ),
-      w.get(node),
-      w.get(previous),
-      w.call(this.#patch.functionNamed('opa_value_iter')),
-    )
   }
 
   /** In strict evaluations the order decides which error comes first. */

@@ -65,7 +65,8 @@ export class OrderedKeys {
 
   #sorted(collection: number, asJson: boolean): Uint32Array {
     const memory = this.#memory
-    const nextAt = memory.typeOf(collection) === layout.set ? 4 : 8
+    const isSet = memory.typeOf(collection) === layout.set
+    const nextAt = isSet ? layout.setNext : layout.objectNext
     const buckets = memory.word(collection + layout.buckets)
     const end = buckets + 4 * memory.word(collection + layout.bucketCount)
     const keys = new Uint32Array(memory.word(collection + layout.lengthOf[layout.set]))
@@ -73,7 +74,7 @@ export class OrderedKeys {
     for (let bucket = buckets; bucket < end; bucket += 4) {
       for (let element = memory.word(bucket); element !== 0; element = memory.word(element + nextAt)) keys[found++] = memory.word(element)
     }
-    if (asJson && nextAt === 8 && keys.some((key) => !isString(memory.typeOf(key)))) return this.#sortedAsJson(keys)
+    if (asJson && !isSet && keys.some((key) => !isString(memory.typeOf(key)))) return this.#sortedAsJson(keys)
     return keys.sort(this.#compare)
   }
 

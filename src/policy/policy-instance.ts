@@ -49,6 +49,8 @@ export class PolicyInstance {
   readonly #dataAddress: number
   readonly #heap: PolicyHeap
   #lastSteps = 0
+  /** What the module's global says; undefined: not known. */
+  #isStrict: boolean | undefined
 
   /**
    * @param data JSON text of the bundle's data
@@ -125,9 +127,9 @@ export class PolicyInstance {
     timeMs: number,
     strict = false,
   ): { readonly resultSet: string; readonly steps: number } {
-    this.#strict.value = strict ? 1 : 0
+    this.#setStrict(strict)
     this.#steps.value = this.#limits.maxSteps
-    this.#calls.begin({ timeNs: BigInt(timeMs) * 1_000_000n, strict, charge: this.#charge })
+    this.#calls.begin({ timeMs, strict, charge: this.#charge })
     try {
       const inputBytes = input === undefined ? 0 : this.#writeInput(input)
       const heap = align(this.#heap.start + inputBytes)
@@ -140,6 +142,7 @@ export class PolicyInstance {
       const exhausted = this.#steps.value === 0
       this.#steps.value = setupSteps
       this.#heap.restore()
+      this.#isStrict = undefined
       throw this.#toError(thrown, exhausted)
     }
   }
@@ -162,6 +165,12 @@ export class PolicyInstance {
       return new PdpError('ERR_STACK_EXHAUSTED', 'the evaluation recursed too deeply', { cause: thrown })
     }
     return new PdpError('ERR_EVALUATION_FAILED', 'the evaluation failed', { cause: thrown })
+  }
+
+  /** Writing to a global takes longer than looking what it is. */
+  #setStrict(strict: boolean): void {
+    if (this.#isStrict !== strict) this.#strict.value = strict ? 1 : 0
+    this.#isStrict = strict
   }
 
   #writeInput(input: string): number {

@@ -31,15 +31,21 @@ export class PolicyMemory {
     return this.#memory.buffer.byteLength
   }
 
-  /** All of memory as it is now: growing detaches older views. */
+  /** All of memory as it is now; valid until it grows. */
   bytes(): Buffer {
-    if (this.#bytes.length !== this.#memory.buffer.byteLength) this.#bytes = Buffer.from(this.#memory.buffer)
+    if (this.#bytes.length === 0) this.#renew()
     return this.#bytes
+  }
+
+  /** Growing memory leaves views of nothing behind. */
+  #renew(): void {
+    this.#bytes = Buffer.from(this.#memory.buffer)
+    this.#view = new DataView(this.#memory.buffer)
   }
 
   /** The 32-bit word at an address; OPA's allocator does not align. */
   word(address: number): number {
-    if (this.#view.buffer !== this.#memory.buffer) this.#view = new DataView(this.#memory.buffer)
+    if (this.#bytes.length === 0) this.#renew()
     return this.#view.getUint32(address, true)
   }
 

@@ -41,6 +41,9 @@ export const layout = {
   stringText: 8,
   buckets: 4,
   bucketCount: 8,
+  /** Where an element of a bucket's list has the next one. */
+  objectNext: 8,
+  setNext: 4,
   /** Number of members of an array, object or set. */
   lengthOf: { 5: 8, 6: 12, 7: 12 },
 } as const

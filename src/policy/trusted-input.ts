@@ -1,16 +1,26 @@
 // The input that a policy sees: what the door passed on, and under one key what the service established itself.
 
-import type { DecisionRequest, JsonText } from '../decision/request.ts'
-import { membersOf } from '../decision/strict-json.ts'
+import type { Caller, DecisionRequest, JsonText } from '../decision/request.ts'
+import { membersOf, toSingleLine } from '../decision/strict-json.ts'
 
 /** @returns the facts under the trusted key */
 export function trustedFacts(request: DecisionRequest, readsTime: boolean): JsonText {
-  const { authenticated, id, address } = request.caller
-  let caller = `{"authenticated":${authenticated}`
-  if (id !== undefined) caller += `,"id":${JSON.stringify(id)}`
-  if (id?.startsWith('spiffe://')) caller += `,"spiffe_id":${JSON.stringify(id)}`
-  if (address !== undefined) caller += `,"address":${JSON.stringify(address)}`
-  return readsTime ? `{"caller":${caller}},"time":${request.timeMs}000000}` : `{"caller":${caller}}}`
+  const caller = callerFacts(request.caller)
+  return readsTime ? `{"caller":${caller},"time":${request.timeMs}000000}` : `{"caller":${caller}}`
+}
+
+const known = new WeakMap<Caller, JsonText>()
+
+/** A caller comes again with every request of its connection or batch. */
+function callerFacts(caller: Caller): JsonText {
+  let facts = known.get(caller)
+  if (facts === undefined) {
+    const { authenticated, id, address } = caller
+    const spiffeId = id?.startsWith('spiffe://') === true ? id : undefined
+    facts = toSingleLine(JSON.stringify({ authenticated, id, spiffe_id: spiffeId, address }))
+    known.set(caller, facts)
+  }
+  return facts
 }
 
 /**

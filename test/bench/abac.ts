@@ -39,3 +39,9 @@ export const abacQuestion = (i: number) => ({
   resource: { type: 'doc', id: String(i), properties: { owner: 'alice' } },
   context: { hour: 10 },
 })
+
+/** A batch over one page of resources: who asks, for what and when said once. */
+export const abacBatch = (size: number) => {
+  const { subject, action, context } = abacQuestion(0)
+  return { subject, action, context, evaluations: Array.from({ length: size }, (_, i) => ({ resource: abacQuestion(i).resource })) }
+}

@@ -10,12 +10,13 @@ import { createServer } from 'node:net'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { abacData, abacPolicy, abacQuestion } from './abac.ts'
+import { abacBatch, abacData, abacPolicy, abacQuestion } from './abac.ts'
 
 const quick = process.argv.includes('--quick')
 const rounds = quick ? 1 : 5
 const seconds = quick ? 3 : 8
 const connections = 32
+const batchSize = 100
 const root = new URL('../../', import.meta.url).pathname
 const folder = mkdtempSync(join(tmpdir(), 'verdict-bench-'))
 const opaProgram = process.env.OPA_PROGRAM ?? 'opa'
@@ -31,6 +32,8 @@ interface Round {
   readonly verdict: Measured
   readonly opa: Measured
   readonly cerbos?: Measured
+  /** Requests that ask `batchSize` questions each. */
+  readonly batch: Measured
 }
 
 const children: ChildProcess[] = []
@@ -55,13 +58,16 @@ const cerbos = cerbosProgram === undefined ? undefined : await startCerbos(cerbo
 
 const verdict = { url: `http://127.0.0.1:${verdictPort}/v1/decide`, script: lua('verdict', abacQuestion) }
 const opa = { url: `http://127.0.0.1:${opaPort}/v1/data/authz/decision`, script: lua('opa', (i) => ({ input: abacQuestion(i) })) }
+const batch = { url: verdict.url, script: lua('batch', () => abacBatch(batchSize)) }
 wrk(verdict)
+wrk(batch)
 wrk(opa)
 if (cerbos !== undefined) wrk(cerbos)
 const measured: Round[] = Array.from({ length: rounds }, () => ({
   verdict: wrk(verdict),
   opa: wrk(opa),
   ...(cerbos !== undefined && { cerbos: wrk(cerbos) }),
+  batch: wrk(batch),
 }))
 const report = table(measured)
 process.stdout.write(`${report}\n`)
@@ -147,8 +153,8 @@ function table(measured: readonly Round[]): string {
     opa: `OPA ${version}, \`/v1/data\`, decision log on the console`,
     cerbos: 'Cerbos, `/api/check/resources`, audit log in a file',
   } as const
-  const taking = (Object.keys(servers) as (keyof Round)[]).filter((name) => measured[0]?.[name] !== undefined)
-  const of = (name: keyof Round, key: keyof Measured) => median(measured.map((round) => (round[name] as Measured)[key]))
+  const taking = (Object.keys(servers) as (keyof typeof servers)[]).filter((name) => measured[0]?.[name] !== undefined)
+  const of = (name: keyof typeof servers, key: keyof Measured) => median(measured.map((round) => (round[name] as Measured)[key]))
   const rows = taking.map(
     (name) =>
       `| ${servers[name]} | ${Math.round(of(name, 'perSecond')).toLocaleString('en')} | ${of(name, 'p50Ms').toFixed(2)} | ${of(name, 'p99Ms').toFixed(2)} |`,
@@ -158,12 +164,14 @@ function table(measured: readonly Round[]): string {
     const spread = `lowest ${Math.min(...all).toFixed(2)}, highest ${Math.max(...all).toFixed(2)}`
     return `**${median(all).toFixed(2)} times** as many as ${servers[name].split(/[ ,]/)[0]} (${spread})`
   })
+  const recorded = measured.map(({ batch }) => batch.perSecond * batchSize)
   return [
     '| server | requests a second | p50 (ms) | p99 (ms) |',
     '|---|---|---|---|',
     ...rows,
     '',
     `Verdict answers ${ratios.join(' and ')}; median of ${measured.length} rounds of ${seconds} s, the servers in turns.`,
+    `In batches of ${batchSize} on \`/v1/decide\`: **${Math.round(median(recorded)).toLocaleString('en')} recorded decisions a second** (lowest ${Math.round(Math.min(...recorded)).toLocaleString('en')}, highest ${Math.round(Math.max(...recorded)).toLocaleString('en')}).`,
     `Machine: ${cpus()[0]?.model.trim()}, Node.js ${process.versions.node}; server on core 0, wrk with ${connections} connections on core 1.`,
   ].join('\n')
 }

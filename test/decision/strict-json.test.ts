@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
-import { decodeUtf8, elementsOf, type JsonLimits, membersOf, parseStrictJson, toSingleLine } from '../../src/decision/strict-json.ts'
+import { elementsOf, type JsonLimits, membersOf, parseStrictJson, toSingleLine } from '../../src/decision/strict-json.ts'
+import { decodeUtf8 } from '../../src/decision/utf8.ts'
 import { codeOf } from '../support/code-of.ts'
 
 const limits: JsonLimits = { maxDepth: 16, maxMembers: 100, forbidPrototypeKeys: true }
@@ -111,6 +112,12 @@ describe('any JSON value', () => {
       }),
       { numRuns: 1_000 },
     )
+  })
+
+  test('is read onto one line, also its members', () => {
+    const { text, members } = parseStrictJson('{\n"a" :\r\n [1,\t"\u2028\u007f"]}', unbounded)
+    expect(text).toBe('{ "a" :  [1, "\\u2028\\u007f"]}')
+    expect(members.get('a')).toBe('[1, "\\u2028\\u007f"]')
   })
 
   test('is never accepted when JSON.parse refuses it, and the scan always ends', () => {

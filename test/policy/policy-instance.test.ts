@@ -31,11 +31,13 @@ f7(x) := x + 1
 
 calls := f1(input)
 
+divided := 8 % input
+
 failing := units.parse(input)
 
 clock := [time.now_ns(), time.now_ns() == time.now_ns(), rand.intn("x", 1000000) == rand.intn("x", 1000000)]
 `
-const entrypoints = ['echo', 'same', 'slow', 'hungry', 'calls', 'failing', 'clock'].map((name) => `p/${name}`)
+const entrypoints = ['echo', 'same', 'slow', 'hungry', 'calls', 'divided', 'failing', 'clock'].map((name) => `p/${name}`)
 const started = startPolicy(rego, entrypoints)
 const numbers = JSON.stringify(Array.from({ length: 2_000 }, (_, i) => i))
 const endless = `{"a":${numbers},"b":${numbers},"c":${numbers}}`
@@ -90,6 +92,12 @@ describe('built-in functions', () => {
     expect(evaluate('p/failing', '"nonsense"')).toBeUndefined()
     const id = instance.entrypoints.get('p/failing') as number
     expect(codeOf(() => instance.evaluate(id, '"nonsense"', 1, true))).toBe('ERR_BUILTIN_FAILED')
+    const divided = instance.entrypoints.get('p/divided') as number
+    for (let i = 0; i < 2; i++) {
+      expect(codeOf(() => instance.evaluate(divided, '0', 1, true))).toBe('ERR_BUILTIN_FAILED')
+      expect(instance.evaluate(divided, '3', 1, true).result).toBe('2')
+    }
+    expect(instance.evaluate(divided, '0', 1).result).toBeUndefined()
   })
 })
 

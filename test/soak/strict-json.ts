@@ -1,6 +1,7 @@
 // Fuzzes the strict JSON reader for some minutes: strict-json.ts MINUTES. Bytes of valid documents are changed at random;
 // what the reader accepts, JSON.parse must accept with the same value, and nothing may throw without a code.
-import { decodeUtf8, parseStrictJson } from '../../src/decision/strict-json.ts'
+import { parseStrictJson } from '../../src/decision/strict-json.ts'
+import { decodeUtf8 } from '../../src/decision/utf8.ts'
 import { PdpError } from '../../src/errors.ts'
 
 const minutes = Number(process.argv[2] ?? 1)

@@ -1,5 +1,6 @@
 // What /v1/decide answers, and what it leaves in the record.
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, test } from '@jest/globals'
 import { recordSchema } from '../../src/audit/record-schema.ts'
 import { decideAnswerSchema, errorAnswerSchema } from '../../src/transport/decide-schema.ts'
@@ -87,6 +88,26 @@ describe('one question', () => {
     const answer = await service.decide(`{"policy":"main:p/odd","context":{"value":${value}},${JSON.stringify(question).slice(1)}`)
     expect([answer.status, answer.json.decision, answer.json.context.reasons]).toEqual([200, decision, reasons])
     await service.stop()
+  })
+
+  test('the record is one line of harmless characters, whatever the request and the policy wrote', async () => {
+    const service = await startTestService(policy)
+    const odd = '\u2028\u2029\u007f\u009b'
+    const value = `{\n"allow"\n:true,"reasons":["${odd}"],\r\n"obligations":["${odd}"]}`
+    const parts = JSON.stringify({ ...question, subject: { ...question.subject, properties: { odd } } }, undefined, 1).slice(1)
+    for (const body of [`{"context":{"value":${value}},${parts}`, `{"evaluations":[{"context":\n{"value":${value}}}],${parts}`]) {
+      expect((await service.decide(body.replace('{', '{"policy":"main:p/odd",'))).status).toBe(200)
+    }
+    const records = await service.stop()
+    expect(records.map(({ decision, reasons, subject }) => [decision, reasons, subject])).toEqual(
+      Array(2).fill([true, [odd], { ...question.subject, properties: { odd } }]),
+    )
+    const folder = join(service.state, 'decisions')
+    const text = readdirSync(folder)
+      .map((name) => readFileSync(join(folder, name), 'utf8'))
+      .join('')
+    expect(text.split('\n')).toHaveLength(3)
+    expect(text.replaceAll('\n', '')).not.toMatch(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/)
   })
 
   test('an undefined decision is a deny with its reason, no error', async () => {

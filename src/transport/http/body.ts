@@ -3,7 +3,7 @@
 import { promisify } from 'node:util'
 import { gunzip } from 'node:zlib'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { decodeUtf8 } from '../../decision/strict-json.ts'
+import { decodeUtf8 } from '../../decision/utf8.ts'
 import { PdpError } from '../../errors.ts'
 
 const unzip = promisify(gunzip)

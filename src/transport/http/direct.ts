@@ -3,7 +3,7 @@
 // to Fastify's route, which asks the same core: there is one place for each answer, and this is not one.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Caller } from '../../decision/request.ts'
-import { decodeUtf8 } from '../../decision/strict-json.ts'
+import { decodeUtf8 } from '../../decision/utf8.ts'
 import { type PdpError, toPdpError } from '../../errors.ts'
 import { type Answer, type AnswerLog, errorAnswer, jsonHeaders } from './answer.ts'
 import { callerOfRequest, type TokenVerifier } from './authentication.ts'
