@@ -3,8 +3,8 @@
 import { createHash } from 'node:crypto'
 import { constantText } from '../decision/constant-text.ts'
 import type { RecordedDecision } from '../decision/decision.ts'
+import { toSingleLine } from '../decision/json-text.ts'
 import type { DecisionRequest, JsonText } from '../decision/request.ts'
-import { toSingleLine } from '../decision/strict-json.ts'
 import { maskJson } from './mask.ts'
 
 export interface RecordOptions {

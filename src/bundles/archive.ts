@@ -74,7 +74,7 @@ export async function writeArchive(files: ReadonlyMap<string, Uint8Array | strin
   }
   tar.finalize()
   await done
-  return gzipSync(Buffer.concat(parts), { level: 9 })
+  return gzipSync(Buffer.concat(parts), { level: 6 })
 }
 
 async function decompress(archive: Uint8Array, limits: ArchiveLimits): Promise<Buffer> {

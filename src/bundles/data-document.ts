@@ -1,6 +1,7 @@
 // One data document from the data files of a folder or an archive, as JSON text with every digit kept.
 // `a/b/data.json` is mounted at `data.a.b`.
-import { type JsonLimits, membersOf, parseStrictJson } from '../decision/strict-json.ts'
+import { membersOf } from '../decision/json-text.ts'
+import { checkStrictJson, type JsonLimits } from '../decision/strict-json.ts'
 import { PdpError } from '../errors.ts'
 
 /** Data is trusted more than requests; these bounds only keep readers from falling over. */
@@ -30,8 +31,8 @@ export function mergeData(files: ReadonlyMap<string, string>): string {
 
 function checked(path: string, text: string): string {
   try {
-    const { value } = parseStrictJson(text, dataLimits)
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    checkStrictJson(text, dataLimits)
+    if (!text.trimStart().startsWith('{')) {
       throw new PdpError('ERR_BUNDLE_DATA', 'the outermost value must be an object')
     }
   } catch (cause) {

@@ -1,5 +1,5 @@
 // JSON text, on one line, of objects that do not change and come again with many requests: policies, callers. Written once each.
-import { toSingleLine } from './strict-json.ts'
+import { toSingleLine } from './json-text.ts'
 
 const known = new WeakMap<object, string>()
 

@@ -1,7 +1,7 @@
 // What an entrypoint returned, read as a decision. Only exactly `true` allows.
 
+import { membersOf } from './json-text.ts'
 import type { JsonText } from './request.ts'
-import { membersOf } from './strict-json.ts'
 
 export interface ReadResult {
   readonly allowed: boolean

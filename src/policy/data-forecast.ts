@@ -1,22 +1,61 @@
-// How much memory a policy.wasm will take for data, told from the JSON text before it is loaded: memory that is sized
-// first loads many times faster than memory that grows, and what does not fit is refused before anything is done.
-// Follows OPA's allocator (wasm/src/malloc.c: blocks of 4, 8, 16, 64, then 128 bytes or more, each with a header of 12)
-// and the sizes of its values (value.h). An upper bound; test/policy/data-forecast.test.ts compares with what is taken.
-import { endOfString } from '../decision/strict-json.ts'
+// How much memory a policy.wasm will take for data, told from the JSON text before it is read: memory that is sized
+// first is filled many times faster than memory that grows, and what does not fit is refused before anything is done.
+// Upper bounds; test/policy/data-forecast.test.ts compares with what is taken.
+import { endOfString, isNumberPart } from '../decision/json-text.ts'
+import { bucketsFor } from './data-writer.ts'
+import { sizeOf } from './runtime-layout.ts'
+
+/** Bytes that values take. */
+interface Costs {
+  string(bytes: number): number
+  number(characters: number): number
+  array(elements: number): number
+  object(members: number): number
+  readonly literal: number
+  /** For each index of the longest array. */
+  readonly index: number
+}
+
+/** As data-writer.ts writes them; each may end up to 3 bytes before the next multiple of 4. */
+const written: Costs = {
+  string: (bytes) => sizeOf.string + bytes + 3,
+  number: (characters) => sizeOf.numberText + characters + 3,
+  array: (elements) => sizeOf.array + elements * sizeOf.element,
+  object: (members) => sizeOf.object + bucketsFor(members) * 4 + members * sizeOf.member,
+  literal: 4,
+  index: sizeOf.integer,
+}
 
 const header = 12
-const shortString = block(12)
-const number = block(24)
-const literal = block(2)
-const collection = block(16)
-const member = block(12)
-/** Each element of an array has its index as a number beside it. */
-const element = number
 const minBuckets = 8
 const loadFactor = 0.7
 const firstCapacity = 10
 
-const quote = 0x22
+/** As the runtime reads them, in the blocks of OPA's allocator (wasm/src/malloc.c) with a header each. */
+const read: Costs = {
+  string: (bytes) => block(sizeOf.string) + block(bytes),
+  number: (characters) => block(24) + block(characters),
+  // Each element has its index as a number beside it.
+  array(elements) {
+    let bytes = block(sizeOf.array) + elements * block(24)
+    for (let capacity = firstCapacity; elements > 0; capacity *= 2) {
+      bytes += block(capacity * sizeOf.element)
+      if (capacity >= elements) break
+    }
+    return bytes
+  },
+  object(members) {
+    let buckets = minBuckets
+    let bytes = block(sizeOf.object) + members * block(sizeOf.member) + block(buckets * 4)
+    while (members > buckets * loadFactor) {
+      buckets *= 2
+      bytes += block(buckets * 4)
+    }
+    return bytes
+  },
+  literal: block(2),
+  index: 0,
+}
 
 /** Bytes that opa_malloc takes for a request. */
 function block(bytes: number): number {
@@ -24,12 +63,25 @@ function block(bytes: number): number {
   return size + header
 }
 
-/** @param json text that JSON.parse accepts; what is no JSON gets some number */
+/**
+ * For data that data-writer.ts writes.
+ * @param json text that JSON.parse accepts; what is no JSON gets some number
+ */
 export function forecastDataBytes(json: string): number {
-  // The text itself is in memory while it is read; what is freed is not counted upon.
-  const length = Buffer.byteLength(json)
-  const ascii = length === json.length
-  let bytes = length + header
+  return forecast(json, written)
+}
+
+/** For a text that the runtime reads; the text itself is in memory meanwhile. */
+export function forecastReadBytes(json: string): number {
+  return Buffer.byteLength(json) + header + forecast(json, read)
+}
+
+const quote = 0x22
+
+function forecast(json: string, costs: Costs): number {
+  const ascii = Buffer.byteLength(json) === json.length
+  let bytes = 0
+  let longest = 0
   const counts: number[] = []
   const isObject: boolean[] = []
   let depth = -1
@@ -38,57 +90,33 @@ export function forecastDataBytes(json: string): number {
     const c = json.charCodeAt(i)
     if (c === quote) {
       const close = endOfString(json, i)
-      bytes += shortString + block((close - i - 1) * (ascii || isPlain(json, i + 1, close) ? 1 : 3))
+      bytes += costs.string((close - i - 1) * (ascii || isPlain(json, i + 1, close) ? 1 : 3))
       i = close
     } else if (c === 0x7b || c === 0x5b) {
-      bytes += collection
       depth++
-      counts[depth] = 0
       isObject[depth] = c === 0x7b
       // Whether it is empty shows with the next character that is no space.
       let next = i + 1
       while (next < end && json.charCodeAt(next) <= 0x20) next++
       const following = json.charCodeAt(next)
-      if (following !== 0x7d && following !== 0x5d) counts[depth] = 1
+      counts[depth] = following !== 0x7d && following !== 0x5d ? 1 : 0
     } else if (c === 0x2c && depth >= 0) {
       counts[depth] = (counts[depth] as number) + 1
     } else if ((c === 0x7d || c === 0x5d) && depth >= 0) {
-      bytes += isObject[depth] ? objectBytes(counts[depth] as number) : arrayBytes(counts[depth] as number)
+      const count = counts[depth] as number
+      bytes += isObject[depth] ? costs.object(count) : costs.array(count)
+      if (!isObject[depth] && count > longest) longest = count
       depth--
     } else if (c === 0x2d || (c >= 0x30 && c <= 0x39)) {
       const start = i
       while (i + 1 < end && isNumberPart(json.charCodeAt(i + 1))) i++
-      bytes += number + block(i - start + 1)
+      bytes += costs.number(i - start + 1)
     } else if (c === 0x74 || c === 0x66 || c === 0x6e) {
-      bytes += literal
+      bytes += costs.literal
       i += c === 0x66 ? 4 : 3
     }
   }
-  return bytes
-}
-
-function objectBytes(members: number): number {
-  let bytes = members * member
-  let buckets = minBuckets
-  bytes += block(buckets * 4)
-  while (members > buckets * loadFactor) {
-    buckets *= 2
-    bytes += block(buckets * 4)
-  }
-  return bytes
-}
-
-function arrayBytes(elements: number): number {
-  let bytes = elements * element
-  for (let capacity = firstCapacity; elements > 0; capacity *= 2) {
-    bytes += block(capacity * 8)
-    if (capacity >= elements) break
-  }
-  return bytes
-}
-
-function isNumberPart(c: number): boolean {
-  return (c >= 0x30 && c <= 0x39) || c === 0x2e || c === 0x2b || c === 0x2d || c === 0x65 || c === 0x45
+  return bytes + longest * costs.index
 }
 
 function isPlain(json: string, from: number, to: number): boolean {

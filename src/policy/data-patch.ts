@@ -2,7 +2,7 @@
 // gave back are kept for the next change (OPA's heap stash), so memory does not grow with the number of changes.
 // @see OPA, wasm/src/value.c (opa_value_add_path, opa_value_remove_path), malloc.c (opa_heap_blocks_stash, _restore)
 import { PdpError } from '../errors.ts'
-import { forecastDataBytes } from './data-forecast.ts'
+import { forecastReadBytes } from './data-forecast.ts'
 import type { PolicyHeap } from './policy-heap.ts'
 import type { PolicyMemory } from './policy-memory.ts'
 
@@ -41,11 +41,11 @@ export function patchData(
   if (path.length === 0) throw new PdpError('ERR_BUNDLE_DATA', 'the whole data is not changed in place: load it anew')
   const pathText = Buffer.from(JSON.stringify(path))
   const valueText = json === undefined ? undefined : Buffer.from(json)
-  const valueBytes = json === undefined ? 0 : forecastDataBytes(json)
+  const valueBytes = json === undefined ? 0 : forecastReadBytes(json)
   // The path, and the texts, lie behind what the change itself may take, where the next evaluation writes over them.
   const behind = align(heap.start + valueBytes + pathText.length * 2 + slackBytes)
   const texts = pathText.length + (valueText?.length ?? 0)
-  heap.reserve(behind - heap.start + texts + forecastDataBytes(pathText.toString()) + slackBytes)
+  heap.reserve(behind - heap.start + texts + forecastReadBytes(pathText.toString()) + slackBytes)
   const bytes = memory.bytes()
   bytes.set(pathText, behind)
   if (valueText !== undefined) bytes.set(valueText, behind + pathText.length)

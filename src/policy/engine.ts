@@ -2,9 +2,9 @@
 // is a Decision with the outcome `error`, so that the record says which policy failed.
 import type { Decider } from '../decision/decider.ts'
 import type { Decision, PolicyIdentity } from '../decision/decision.ts'
+import { toSingleLine } from '../decision/json-text.ts'
 import { readResult } from '../decision/read-result.ts'
 import type { DecisionRequest, JsonText } from '../decision/request.ts'
-import { toSingleLine } from '../decision/strict-json.ts'
 import { PdpError, toPdpError } from '../errors.ts'
 import { type ActiveBundles, resolveEntrypoint } from './active-bundles.ts'
 import type { Evaluation } from './policy-instance.ts'

@@ -11,7 +11,7 @@ import { nativeFunctions, type Trust } from './native-functions.ts'
 import { addOrdered } from './ordered-iteration.ts'
 import { addArePlain, addIsPlain } from './plain-values.ts'
 import { compareExport, hostCall, layout, strictExport } from './runtime-layout.ts'
-import { addGrow, addKeyText, repairNumbers, wrapCopies } from './runtime-repairs.ts'
+import { addGrow, addKeyText, keepData, repairNumbers, wrapCopies } from './runtime-repairs.ts'
 
 const dispatchers = ['opa_builtin0', 'opa_builtin1', 'opa_builtin2', 'opa_builtin3', 'opa_builtin4']
 
@@ -49,6 +49,7 @@ export function makeExact(wasm: Uint8Array): Uint8Array {
   const strictNextKey = runtime.addStrictNextKey(nextKey)
   const runtimeCalls = repairNumbers(patch, runtime.isPlain)
   runtimeCalls.set(growMemory, addGrow(patch))
+  for (const [free, kept] of keepData(patch)) runtimeCalls.set(free, kept)
   const keyText = addKeyText(patch, 1)
   const keyTextOfWriter = addKeyText(patch, 2)
 

@@ -2,7 +2,7 @@
 // which is what most results are, are done in the module; all others ask the host (ordered-keys.ts).
 import { type Code, asm as w } from '../wasm/assembler.ts'
 import type { ModulePatch } from '../wasm/patch.ts'
-import { hostCall, layout } from './runtime-layout.ts'
+import { layout } from './runtime-layout.ts'
 
 /** Beyond, sorting once in the host takes less than looking for the next key each time. */
 const maxMembers = 8

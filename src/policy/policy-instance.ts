@@ -10,13 +10,14 @@ import { BuiltinCalls, type Printer } from './builtin-calls.ts'
 import type { BuiltinHost } from './builtin-host.ts'
 import { forecastDataBytes } from './data-forecast.ts'
 import { type PatchExports, patchData } from './data-patch.ts'
+import { writeData } from './data-writer.ts'
 import { loadPolicy } from './opa-abi.ts'
 import { OrderedKeys } from './ordered-keys.ts'
 import { PolicyHeap } from './policy-heap.ts'
 import type { PolicyLimits } from './policy-limits.ts'
 import { PolicyMemory } from './policy-memory.ts'
 import type { PolicyModule } from './policy-module.ts'
-import { compareExport, strictExport } from './runtime-layout.ts'
+import { compareExport, dataEndExport, strictExport } from './runtime-layout.ts'
 
 export interface Evaluation {
   /** The entrypoint's value as JSON text with the policy's own digits; undefined where it has none. */
@@ -82,11 +83,15 @@ export class PolicyInstance {
     const builtins = JSON.parse(this.#memory.readString(this.#exports.opa_json_dump(this.#exports.builtins()))) as Record<string, number>
     this.builtins = new Set(Object.keys(builtins))
     this.#calls.link(builtins)
-    const policy = loadPolicy(instance, memory, data)
+    const policy = loadPolicy(instance, memory)
     this.entrypoints = new Map(Object.entries(policy.entrypoints))
-    this.#dataAddress = policy.dataAddr
-    this.#dataStart = policy.baseHeapPtr
-    this.#heap = new PolicyHeap(instance, memory, policy.dataHeapPtr, policy.baseHeapPtr)
+    this.#dataStart = align(policy.baseHeapPtr)
+    this.#makeRoom(this.#dataStart, dataBytes)
+    const { root, end } = writeData(memory, this.#dataStart, data)
+    this.#dataAddress = root
+    const dataEnd = instance.exports[dataEndExport] as WebAssembly.Global
+    dataEnd.value = end
+    this.#heap = new PolicyHeap(instance, memory, end, policy.baseHeapPtr)
   }
 
   /** Steps of the last evaluation, however it ended. */
@@ -156,6 +161,13 @@ export class PolicyInstance {
   patchData(path: readonly string[], json: string | undefined): void {
     this.#steps.value = setupSteps
     patchData(this.#exports, this.#memory, this.#heap, this.#dataAddress, path, json)
+  }
+
+  /** What the set-up took may be missing behind `start`; memory grows through the allocator, which keeps count. */
+  #makeRoom(start: number, bytes: number): void {
+    if (start + bytes <= this.#memory.size) return
+    this.#exports.opa_heap_ptr_set(start)
+    this.#exports.opa_malloc(bytes)
   }
 
   #toError(thrown: unknown, exhausted: boolean): PdpError {

@@ -5,6 +5,8 @@
 export const strictExport = 'verdict_strict'
 /** Name of the exported global that holds how many pages memory was grown by ahead of need. */
 export const sparePagesExport = 'verdict_spare_pages'
+/** Name of the exported global below whose address nothing is freed: the end of the data. */
+export const dataEndExport = 'verdict_data_end'
 /** Name under which the comparison of values is exported. */
 export const compareExport = 'verdict_compare'
 
@@ -32,6 +34,7 @@ export const layout = {
   internedString: 8,
   representation: 1,
   integer: 1,
+  text: 2,
   numberText: 8,
   numberLength: 12,
   elements: 4,
@@ -46,4 +49,15 @@ export const layout = {
   setNext: 4,
   /** Number of members of an array, object or set. */
   lengthOf: { 5: 8, 6: 12, 7: 12 },
+} as const
+
+/** Bytes of values as they are written by the host; those of a text come behind. */
+export const sizeOf = {
+  string: 12,
+  integer: 16,
+  numberText: 20,
+  array: 16,
+  element: 8,
+  object: 16,
+  member: 12,
 } as const

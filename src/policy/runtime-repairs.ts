@@ -3,7 +3,7 @@
 import { asm as w } from '../wasm/assembler.ts'
 import type { ModulePatch } from '../wasm/patch.ts'
 import { isIntegerRepresentation } from './plain-values.ts'
-import { hostCall, layout, sparePagesExport } from './runtime-layout.ts'
+import { dataEndExport, hostCall, layout, sparePagesExport } from './runtime-layout.ts'
 
 /** Memory grows by this much more than was asked for: each growth takes the engine long. Pages of 64 KiB. */
 const growthPages = 64
@@ -110,6 +110,22 @@ export function addGrow(patch: ModulePatch): number {
     w.globalSet(spare),
     w.i32(0),
   )
+}
+
+/**
+ * Data that the host wrote is in no blocks of the allocator (data-writer.ts): giving it back does nothing.
+ * @returns what to call instead of the functions that give memory back
+ */
+export function keepData(patch: ModulePatch): Map<number, number> {
+  const end = patch.addGlobal(dataEndExport)
+  const kept = new Map<number, number>()
+  for (const name of ['opa_free', 'opa_free_bulk']) {
+    const free = patch.names.get(name)
+    if (free === undefined) continue
+    const isBehind = [...w.get(0), ...w.globalGet(end), ...w.lessUnsigned, ...w.isZero]
+    kept.set(free, patch.addProcedure(1, 0, isBehind, w.if(w.get(0), w.call(free))))
+  }
+  return kept
 }
 
 /**

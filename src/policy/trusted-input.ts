@@ -1,7 +1,7 @@
 // The input that a policy sees: what the door passed on, and under one key what the service established itself.
 
+import { membersOf, toSingleLine } from '../decision/json-text.ts'
 import type { Caller, DecisionRequest, JsonText } from '../decision/request.ts'
-import { membersOf, toSingleLine } from '../decision/strict-json.ts'
 
 /** @returns the facts under the trusted key */
 export function trustedFacts(request: DecisionRequest, readsTime: boolean): JsonText {

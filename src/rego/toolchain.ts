@@ -1,7 +1,7 @@
 // The Rego toolchain as the rest of Verdict sees it: typed operations, each run in a worker thread.
 // Not the built-in functions of a running policy: those are called on the thread that evaluates (reactor.ts).
 import { Worker } from 'node:worker_threads'
-import { elementsOf, membersOf } from '../decision/strict-json.ts'
+import { elementsOf, membersOf } from '../decision/json-text.ts'
 import { type Finding, PdpError, type PdpErrorCode } from '../errors.ts'
 import type { WorkerMessage, WorkerRequest } from './worker.ts'
 

@@ -1,7 +1,7 @@
 // A decision as JSON text in the native shape. Texts that the policy wrote go out as they are, digits included.
 import { constantText } from '../decision/constant-text.ts'
 import type { RecordedDecision } from '../decision/decision.ts'
-import { membersOf } from '../decision/strict-json.ts'
+import { membersOf } from '../decision/json-text.ts'
 
 export function toAnswer(decision: RecordedDecision): string {
   const allowed = decision.outcome === 'allow'

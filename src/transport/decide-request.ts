@@ -1,7 +1,8 @@
 // A body of /v1/decide, parsed into questions for the core. What is in here is true of the protocol, not of HTTP.
 import type { z } from 'zod'
+import { elementsOf, membersOf } from '../decision/json-text.ts'
 import type { JsonText } from '../decision/request.ts'
-import { elementsOf, type JsonLimits, membersOf, parseStrictJson } from '../decision/strict-json.ts'
+import { type JsonLimits, parseStrictJson } from '../decision/strict-json.ts'
 import { PdpError } from '../errors.ts'
 import { envelopeSchema, questionSchema, type semantics } from './decide-schema.ts'
 import { isPlainQuestion, type PlainQuestion } from './plain-question.ts'

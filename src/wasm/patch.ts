@@ -86,8 +86,18 @@ export class ModulePatch {
    * @returns its index
    */
   addFunction(parameters: number, locals: number, ...code: Code[]): number {
+    return this.#add(parameters, [0x7f], locals, code)
+  }
+
+  /** As addFunction, without a result. */
+  addProcedure(parameters: number, locals: number, ...code: Code[]): number {
+    return this.#add(parameters, [], locals, code)
+  }
+
+  #add(parameters: number, results: readonly number[], locals: number, code: readonly Code[]): number {
     const type = this.#typeCount + this.#types.length
-    this.#types.push(Uint8Array.of(0x60, ...unsigned(parameters), ...new Array<number>(parameters).fill(0x7f), 1, 0x7f))
+    const types = new Array<number>(parameters).fill(0x7f)
+    this.#types.push(Uint8Array.of(0x60, ...unsigned(parameters), ...types, results.length, ...results))
     const declared = locals === 0 ? [0] : [1, ...unsigned(locals), 0x7f]
     this.#added.push({ type, body: Uint8Array.from([...declared, ...code.flat(), 0x0b]) })
     return this.#importedFunctions + this.#bodies.length + this.#added.length - 1

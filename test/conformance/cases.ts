@@ -3,7 +3,7 @@
 import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
-import { elementsOf, membersOf } from '../../src/decision/strict-json.ts'
+import { elementsOf, membersOf } from '../../src/decision/json-text.ts'
 import type { Toolchain } from '../../src/rego/toolchain.ts'
 
 export interface ConformanceCase {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
-import { elementsOf, type JsonLimits, membersOf, parseStrictJson, toSingleLine } from '../../src/decision/strict-json.ts'
+import { elementsOf, membersOf, toSingleLine } from '../../src/decision/json-text.ts'
+import { type JsonLimits, parseStrictJson } from '../../src/decision/strict-json.ts'
 import { decodeUtf8 } from '../../src/decision/utf8.ts'
 import { codeOf } from '../support/code-of.ts'
 

@@ -46,7 +46,8 @@ test('a hundred thousand entries take what was forecast, in memory that is no la
   const { dataBytes, memoryBytes } = await load(text)
   const forecast = forecastDataBytes(text)
   expect(forecast).toBeGreaterThanOrEqual(dataBytes)
-  expect(forecast).toBeLessThan(dataBytes * 1.25)
+  // Equal strings take room once.
+  expect(forecast).toBeLessThan(dataBytes * 1.6)
   // Room for inputs comes on top.
   expect(memoryBytes).toBeLessThan(forecast + 16 * 2 ** 20)
 })

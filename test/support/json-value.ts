@@ -1,5 +1,5 @@
 // JSON texts that mean the same value: for comparing answers of two engines without losing a digit.
-import { elementsOf, membersOf } from '../../src/decision/strict-json.ts'
+import { elementsOf, membersOf } from '../../src/decision/json-text.ts'
 
 export interface CanonicalOptions {
   /** Arrays count as sets. */
