@@ -33,6 +33,8 @@ interface OpaExports extends PatchExports {
 }
 
 const pageBytes = 65_536
+/** What the set-up of a module takes beside its constants: the list of the functions that it needs. */
+const setupPages = 2
 const maxPages = 65_536
 const setupSteps = 0x7fffffff
 
@@ -61,7 +63,7 @@ export class PolicyInstance {
   constructor(module: PolicyModule, data: string, host: BuiltinHost, limits: PolicyLimits, printer?: Printer) {
     this.#limits = limits
     const dataBytes = forecastDataBytes(data)
-    const initial = module.minMemoryPages + Math.ceil(dataBytes / pageBytes) + 2
+    const initial = module.minMemoryPages + Math.ceil(dataBytes / pageBytes) + setupPages
     const maximum = Math.min(maxPages, initial + Math.ceil(limits.maxMemoryBytes / pageBytes))
     if (initial > maxPages) {
       throw new PdpError(
@@ -86,7 +88,6 @@ export class PolicyInstance {
     const policy = loadPolicy(instance, memory)
     this.entrypoints = new Map(Object.entries(policy.entrypoints))
     this.#dataStart = align(policy.baseHeapPtr)
-    this.#makeRoom(this.#dataStart, dataBytes)
     const { root, end } = writeData(memory, this.#dataStart, data)
     this.#dataAddress = root
     const dataEnd = instance.exports[dataEndExport] as WebAssembly.Global
@@ -161,13 +162,6 @@ export class PolicyInstance {
   patchData(path: readonly string[], json: string | undefined): void {
     this.#steps.value = setupSteps
     patchData(this.#exports, this.#memory, this.#heap, this.#dataAddress, path, json)
-  }
-
-  /** What the set-up took may be missing behind `start`; memory grows through the allocator, which keeps count. */
-  #makeRoom(start: number, bytes: number): void {
-    if (start + bytes <= this.#memory.size) return
-    this.#exports.opa_heap_ptr_set(start)
-    this.#exports.opa_malloc(bytes)
   }
 
   #toError(thrown: unknown, exhausted: boolean): PdpError {

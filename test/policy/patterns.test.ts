@@ -3,7 +3,8 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
 import { PatternMatcher, type PatternProgram } from '../../src/policy/pattern-matcher.ts'
 import type { ReactorHost } from '../../src/rego/reactor-host.ts'
-import { builtinHost, startPolicy } from '../support/toolchain.ts'
+import type { EvalResult } from '../../src/rego/toolchain.ts'
+import { builtinHost, startPolicy, toolchain } from '../support/toolchain.ts'
 
 let host: ReactorHost
 beforeAll(async () => {
@@ -226,5 +227,32 @@ no if not regex.match("^a", input.text)
     for (let i = 0; i < 300; i++) evaluate('p/ok', JSON.stringify({ pattern: `x${i}`, text: 'x' }))
     evaluate('p/ok', input)
     expect(instance.lastSteps).toBe(first)
+  })
+
+  test('a pattern that is not UTF-8 is an error as in OPA, not what it would be read as', async () => {
+    const rego = 'package p\nre := regex.match(base64.decode(input), "\\ufffd")\ngl := glob.match(base64.decode(input), [], "\\ufffd")'
+    const { evaluate } = await startPolicy(rego, ['p/re', 'p/gl'])
+    for (const entrypoint of ['p/re', 'p/gl']) {
+      for (const bytes of ['gA==', '77+9', 'YQ==']) {
+        const input = JSON.stringify(bytes)
+        const [opa] = await toolchain.evalAll({ files: { 'p.rego': rego }, data: '{}', entrypoint, timeNs: 0n }, [input])
+        expect([entrypoint, bytes, evaluate(entrypoint, input)]).toEqual([entrypoint, bytes, (opa as EvalResult).result])
+      }
+    }
+  })
+
+  test('a match is paid for by the length of the text and the size of the pattern', async () => {
+    const rego = 'package p\nmatched if regex.match(input.pattern, input.text)\nread if count([input.pattern, input.text]) == 0'
+    const { instance, evaluate } = await startPolicy(rego, ['p/matched', 'p/read'])
+    const cost = (pattern: string, text: string) => {
+      const input = JSON.stringify({ pattern, text })
+      evaluate('p/read', input)
+      const read = instance.lastSteps
+      evaluate('p/matched', input)
+      return instance.lastSteps - read
+    }
+    const [short, long] = ['ab'.repeat(20), 'ab'.repeat(20_000)]
+    expect(cost('^(a|b)*c', long)).toBeGreaterThan(cost('^(a|b)*c', short) + 39_000)
+    expect(cost('^(a|b){1,400}c', short)).toBeGreaterThan(cost('^(a|b)*c', short) + 5_000)
   })
 })

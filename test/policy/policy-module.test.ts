@@ -1,5 +1,7 @@
 import { expect, test } from '@jest/globals'
+import { PolicyInstance } from '../../src/policy/policy-instance.ts'
 import { compilePolicyModule } from '../../src/policy/policy-module.ts'
+import { builtinHost, defaultLimits, toolchain } from '../support/toolchain.ts'
 
 const empty = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]
 
@@ -13,4 +15,15 @@ test.each([
     code: 'ERR_POLICY_INVALID',
     message: expect.stringContaining(message),
   })
+})
+
+test('a module that asks for less memory than its constants take gets what they take', async () => {
+  const long = 'x'.repeat(300_000)
+  const { wasm } = await toolchain.build({ files: { 'p.rego': `package p\nlong := "${long}"` } }, ['p/long'], { skipReads: true })
+  const name = Buffer.from(wasm).indexOf('memory')
+  // The kind of the import, its flags, and how many pages it wants.
+  expect([...wasm.subarray(name + 6, name + 9)]).toEqual([2, 0, 7])
+  wasm[name + 8] = 2
+  const instance = new PolicyInstance(await compilePolicyModule(wasm), '{}', await builtinHost(), defaultLimits)
+  expect(instance.evaluate(instance.entrypoints.get('p/long') as number, '{}', 0).result).toBe(`"${long}"`)
 })
