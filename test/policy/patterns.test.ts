@@ -241,6 +241,17 @@ no if not regex.match("^a", input.text)
     }
   })
 
+  test('bytes of a text that are not UTF-8 are read as Go reads them', async () => {
+    const rego = 'package p\nlengths := [n | some n in numbers.range(0, 6); regex.match(sprintf("^.{%d}$", [n]), base64.decode(input))]'
+    const { evaluate } = await startPolicy(rego, ['p/lengths'])
+    // A surrogate, overlong forms, beyond U+10FFFF, cut and lone bytes, and what is right.
+    const texts = ['7aCA', 'wIA=', '4ICA', '8ICAgA==', '9JCAgA==', '4oI=', 'gA==', 'w6k=', '8J+YgA==', 'Ye2ggGE=']
+    const files = { 'p.rego': rego }
+    const inputs = texts.map((text) => JSON.stringify(text))
+    const opa = await toolchain.evalAll({ files, data: '{}', entrypoint: 'p/lengths', timeNs: 0n }, inputs)
+    expect(inputs.map((input) => evaluate('p/lengths', input))).toEqual(opa.map((answer) => (answer as EvalResult).result))
+  })
+
   test('a match is paid for by the length of the text and the size of the pattern', async () => {
     const rego = 'package p\nmatched if regex.match(input.pattern, input.text)\nread if count([input.pattern, input.text]) == 0'
     const { instance, evaluate } = await startPolicy(rego, ['p/matched', 'p/read'])
