@@ -12,11 +12,15 @@ export function toAnswer(decision: RecordedDecision): string {
   return `${text}}`
 }
 
-function contextMembers(decision: RecordedDecision): string {
+/**
+ * What an answer has under `context`, without its braces.
+ * @param taken names that the policy's own context cannot have
+ */
+export function contextMembers(decision: RecordedDecision, taken: ReadonlySet<string> = ownKeys): string {
   const { reasons, obligations, context, error } = decision
   const members: string[] = []
   if (context?.startsWith('{') === true) {
-    for (const [key, value] of membersOf(context)) if (!ownKeys.has(key)) members.push(`${JSON.stringify(key)}:${value}`)
+    for (const [key, value] of membersOf(context)) if (!taken.has(key)) members.push(`${JSON.stringify(key)}:${value}`)
   }
   if (reasons !== undefined) members.push(`"reasons":${reasons}`)
   if (obligations !== undefined) members.push(`"obligations":${obligations}`)
@@ -25,4 +29,4 @@ function contextMembers(decision: RecordedDecision): string {
 }
 
 /** What the service says itself under `context`; a policy's own context cannot take these places. */
-const ownKeys: ReadonlySet<string> = new Set(['reasons', 'obligations', 'error'])
+export const ownKeys: ReadonlySet<string> = new Set(['reasons', 'obligations', 'error'])

@@ -37,13 +37,15 @@ const parts = ['subject', 'action', 'resource', 'context'] as const
 
 /**
  * @param text the decoded body
+ * @param known members of the outer object that the protocol has; others are not looked at. Default: all
  * @throws PdpError as parseStrictJson; ERR_INVALID_REQUEST, ERR_INVALID_IDENTIFIER, ERR_BATCH_TOO_LARGE
  */
-export function parseDecideBody(text: string, limits: DecideLimits): DecideBody {
-  const { value, members } = parseStrictJson(text, limits)
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+export function parseDecideBody(text: string, limits: DecideLimits, known?: readonly string[]): DecideBody {
+  const { value: parsed, members } = parseStrictJson(text, limits)
+  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) {
     throw new PdpError('ERR_INVALID_REQUEST', 'the body must be a JSON object')
   }
+  const value = known === undefined ? parsed : Object.fromEntries(Object.entries(parsed).filter(([name]) => known.includes(name)))
   if (isPlainQuestion(value)) {
     const [bundle, entrypoint] = value.policy === undefined ? [] : splitPolicy(value.policy)
     return { ...plainBody, questions: [faultless(judged(value, members, limits))], bundle, entrypoint }

@@ -8,6 +8,8 @@ import type { DecideBody, Question } from './decide-request.ts'
 
 /** What a transport established of one request. */
 export interface RequestFacts {
+  /** The protocol that asked. */
+  readonly door: string
   readonly correlationId: string
   readonly trace: TraceIds | undefined
   readonly caller: Caller
@@ -42,7 +44,7 @@ export async function decideBatch(body: DecideBody, facts: RequestFacts, decider
 
 function toRequest(body: DecideBody, question: Question, facts: RequestFacts): DecisionRequest {
   return {
-    door: 'decide',
+    door: facts.door,
     correlationId: facts.correlationId,
     trace: facts.trace,
     caller: facts.caller,

@@ -1,5 +1,5 @@
 // Failures as HTTP answers: `{"error":{code,message,correlation_id}}`, logged, never with a cause or a secret.
-import type { PdpError } from '../../errors.ts'
+import type { PdpError, PdpErrorCode } from '../../errors.ts'
 import { httpStatus, retryAfterS } from './status.ts'
 
 export interface Answer {
@@ -11,15 +11,21 @@ export interface Answer {
 /** Of every answer that is JSON and about one request. */
 export const jsonHeaders = { 'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-store' } as const
 
+export type Statuses = Readonly<Partial<Record<PdpErrorCode, number>>>
+
 /** What of a logger is used here. */
 export interface AnswerLog {
   error(facts: object, message: string): void
   info(facts: object, message: string): void
 }
 
-/** The answer to a request that failed; what failed is logged. */
-export function errorAnswer(error: PdpError, correlationId: string, method: string, log: AnswerLog): Answer {
-  const status = httpStatus[error.code] === 200 ? 500 : httpStatus[error.code]
+/**
+ * The answer to a request that failed; what failed is logged.
+ * @param statuses where a protocol has others than httpStatus
+ */
+export function errorAnswer(error: PdpError, correlationId: string, method: string, log: AnswerLog, statuses: Statuses = {}): Answer {
+  const known = statuses[error.code] ?? httpStatus[error.code]
+  const status = known === 200 ? 500 : known
   const facts = { code: error.code, correlation_id: correlationId, method, status }
   if (status >= 500) log.error({ ...facts, cause: causeOf(error) }, error.message)
   else log.info(facts, `refused: ${error.message}`)

@@ -1,4 +1,5 @@
-// POST /v1/decide: parse, ask the core, put the answer into words. As a handler of texts, and as Fastify's route to it.
+// Questions in AuthZEN's terms over HTTP: parse, ask the core, put the answer into words. As a handler of texts, and as
+// Fastify's route to it.
 import type { FastifyInstance } from 'fastify'
 import type { RecordedDecider } from '../../decision/decider.ts'
 import type { RecordedDecision } from '../../decision/decision.ts'
@@ -19,16 +20,28 @@ export interface RequestHeaders {
   readonly caller: Caller
 }
 
+/** What tells one protocol with questions in AuthZEN's terms from another. */
+export interface Protocol {
+  /** Its name in the record. */
+  readonly door: string
+  /** Members of the body that it has; absent: all that the native one has. */
+  readonly known?: readonly string[]
+  toAnswer(decision: RecordedDecision): string
+}
+
+const native: Protocol = { door: 'decide', toAnswer }
+
 /**
  * From a body to the JSON text of the answer, or to the error that is the answer.
  * @throws PdpError as parseDecideBody
  */
 export type DecideHandler = (body: string, headers: RequestHeaders) => string | PdpError | Promise<string | PdpError>
 
-export function createDecideHandler(decider: RecordedDecider, limits: DecideLimits): DecideHandler {
+export function createDecideHandler(decider: RecordedDecider, limits: DecideLimits, protocol: Protocol = native): DecideHandler {
+  const { door, known, toAnswer } = protocol
   return (text, { correlationId, traceparent, caller }) => {
-    const body = parseDecideBody(text, limits)
-    const facts = { correlationId, trace: childSpan(traceparent), caller }
+    const body = parseDecideBody(text, limits, known)
+    const facts = { door, correlationId, trace: childSpan(traceparent), caller }
     if (body.isBatch) {
       return decideBatch(body, facts, decider).then((decisions) => {
         const unavailable = decisions.find((decision) => statusOf(decision) >= 500)
@@ -38,18 +51,18 @@ export function createDecideHandler(decider: RecordedDecider, limits: DecideLimi
     const decision = decideOne(body, facts, decider)
     return decision instanceof Promise ? decision.then(answerOf) : answerOf(decision)
   }
-}
 
-function answerOf(decision: RecordedDecision): string | PdpError {
-  return decision.error !== undefined && statusOf(decision) !== 200 ? decision.error : toAnswer(decision)
+  function answerOf(decision: RecordedDecision): string | PdpError {
+    return decision.error !== undefined && statusOf(decision) !== 200 ? decision.error : toAnswer(decision)
+  }
 }
 
 function statusOf(decision: RecordedDecision): number {
   return decision.error === undefined ? 200 : httpStatus[decision.error.code]
 }
 
-export function decideRoute(app: FastifyInstance, decide: DecideHandler): void {
-  app.post('/v1/decide', async (request, reply) => {
+export function decideRoute(app: FastifyInstance, path: string, decide: DecideHandler): void {
+  app.post(path, async (request, reply) => {
     const traceparent = request.headers.traceparent as string | undefined
     const answer = await decide(request.body as string, { correlationId: request.id, traceparent, caller: callerOf(request) })
     if (typeof answer !== 'string') return sendError(request, reply, answer)

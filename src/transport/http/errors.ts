@@ -3,11 +3,12 @@ import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { PdpError, toPdpError } from '../../errors.ts'
-import { errorAnswer, errorText } from './answer.ts'
+import { errorAnswer, errorText, type Statuses } from './answer.ts'
 import { httpStatus } from './status.ts'
 
-export function sendError(request: FastifyRequest, reply: FastifyReply, error: PdpError): FastifyReply {
-  const { status, headers, body } = errorAnswer(error, request.id, request.method, request.log)
+/** @param statuses see errorAnswer */
+export function sendError(request: FastifyRequest, reply: FastifyReply, error: PdpError, statuses?: Statuses): FastifyReply {
+  const { status, headers, body } = errorAnswer(error, request.id, request.method, request.log, statuses)
   return reply.code(status).headers(headers).send(body)
 }
 

@@ -7,6 +7,7 @@ import { PdpError } from '../../errors.ts'
 import type { DecideLimits } from '../decide-request.ts'
 import { adminRoutes, type Info } from './admin-routes.ts'
 import { requireBearer, type TokenVerifier } from './authentication.ts'
+import { authzenRoutes } from './authzen-routes.ts'
 import { registerJsonBody, requireBody } from './body.ts'
 import { correlationId } from './correlation.ts'
 import { createDecideHandler, decideRoute } from './decide-route.ts'
@@ -88,7 +89,8 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
         done(error as Error)
       }
     })
-    decideRoute(scope, decide)
+    decideRoute(scope, '/v1/decide', decide)
+    scope.register(async (inner) => authzenRoutes(inner, options))
   })
   app.register(async (scope) => {
     scope.addHook('onRequest', requireBearer(options.verifyAdmin))
