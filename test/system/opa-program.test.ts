@@ -1,8 +1,11 @@
 // Against the real `opa` program, where OPA_PROGRAM names one that was built with its WebAssembly engine
 // (`go install -tags opa_wasm github.com/open-policy-agent/opa@v1.22.2`): bundles go both ways.
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from '@jest/globals'
 import { readBundle } from '../../src/bundles/read-bundle.ts'
 import { PolicyInstance } from '../../src/policy/policy-instance.ts'
@@ -76,7 +79,80 @@ withOpa('the opa program', () => {
     expect((await service.decide({ ...question, subject: { type: 'user', id: 'eve' } })).json.decision).toBe(false)
     await service.stop()
   })
+
+  test('answers the Data API as Verdict does', async () => {
+    const folder = tempFolder({
+      'p.rego':
+        'package p\n\n# METADATA\n# entrypoint: true\nallow if input.user == "alice"\n\n# METADATA\n# entrypoint: true\nnone if not input\n\n# METADATA\n# entrypoint: true\nlist := [x | some x in input.list]\n',
+    })
+    const service = await startTestService(folder)
+    const port = await freePort()
+    const server = spawn(opa as string, ['run', '-s', '--addr', `127.0.0.1:${port}`, folder], { stdio: 'ignore' })
+    try {
+      await until(`http://127.0.0.1:${port}/health`)
+      const requests: [string, string, string?][] = [
+        ...['/v1/data/p/allow', '/v0/data/p/allow', '/v1/data/p/list', '/v0/data/p/list', '/v1/data/p/none', '/v1/data/p/absent'].flatMap(
+          (path) =>
+            [
+              '',
+              '{}',
+              '{"input":{"user":"alice","list":[1.0,"x",12345678901234567890]}}',
+              '{"user":"alice"}',
+              '{"input":null}',
+              '[',
+              '7',
+            ].map((body): [string, string, string] => ['POST', path, body]),
+        ),
+        ['GET', '/v1/data/p/allow?input=%7B%22user%22%3A%22alice%22%7D'],
+        ['GET', '/v1/data/p/allow?input=%7B'],
+        ['GET', '/v1/data/p/allow'],
+        ['GET', '/v1/data/p/none/'],
+      ]
+      for (const [method, target, body] of requests) {
+        const [theirs, ours] = await Promise.all(
+          [`http://127.0.0.1:${port}`, service.url].map(async (url) => {
+            const response = await fetch(`${url}${target}`, { method, ...(body !== undefined && { body }) })
+            const text = (await response.text()).trim()
+            if (response.status !== 200) return [response.status, (JSON.parse(text) as { code: string }).code]
+            const value = withDigits(text)
+            return [200, target.startsWith('/v0') ? value : (value as { result?: unknown }).result]
+          }),
+        )
+        expect([method, target, body, ...(ours as [])]).toEqual([method, target, body, ...(theirs as [])])
+      }
+    } finally {
+      server.kill('SIGKILL')
+    }
+    await service.stop()
+  })
 })
+
+/** JSON with numbers as they are spelled. */
+function withDigits(json: string): unknown {
+  return JSON.parse(json, (_key, value: unknown, context?: { source?: string }) =>
+    typeof value === 'number' ? `number ${context?.source}` : value,
+  )
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  return port
+}
+
+async function until(url: string): Promise<void> {
+  for (let i = 0; i < 200; i++) {
+    const isUp = await fetch(url).then(
+      (response) => response.ok,
+      () => false,
+    )
+    if (isUp) return
+    await sleep(50)
+  }
+  throw new Error(`${url} did not answer`)
+}
 
 test('a bundle gives the same decisions as its folder', async () => {
   const bundle = join(tempFolder(), 'b.tar.gz')

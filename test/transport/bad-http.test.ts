@@ -152,7 +152,7 @@ describe('A12, A13 targets have one reading', () => {
     '/v1/decide%20',
     '/v1/decid%65%',
     '/v1/data/a"];%20input.x%20:=%201',
-    '/v1/data/p/allow',
+    '/v1/query/p/allow',
     '/..',
     '/.verdict/admin.token',
   ])('%s: 404', async (target) => {

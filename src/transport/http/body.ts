@@ -13,13 +13,23 @@ export function isJsonType(contentType: string | undefined): boolean {
   return jsonType.test(contentType ?? '')
 }
 
+/** What a protocol asks of its bodies. */
+export interface BodyRules {
+  /** Which content types are taken for JSON. */
+  isType(contentType: string | undefined): boolean
+  readonly mayBeEmpty: boolean
+}
+
+const jsonOnly: BodyRules = { isType: isJsonType, mayBeEmpty: false }
+
 /** Replaces Fastify's parsers: a JSON body arrives at its route as text. */
-export function registerJsonBody(app: FastifyInstance, maxBodyBytes: number): void {
+export function registerJsonBody(app: FastifyInstance, maxBodyBytes: number, rules = jsonOnly): void {
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: maxBodyBytes }, (request, body, done) => {
     try {
-      const encoding = checkHeaders(request)
-      if (encoding === 'identity') done(null, decode(body as Buffer))
+      const encoding = checkHeaders(request, rules)
+      if (rules.mayBeEmpty && body.length === 0) done(null, '')
+      else if (encoding === 'identity') done(null, decode(body as Buffer))
       else inflate(body as Buffer, maxBodyBytes).then((text) => done(null, text), done)
     } catch (error) {
       done(error as Error)
@@ -33,12 +43,12 @@ export function registerJsonBody(app: FastifyInstance, maxBodyBytes: number): vo
  */
 export function requireBody(request: FastifyRequest): void {
   if (typeof request.body === 'string') return
-  if (request.headers['content-type'] !== undefined) checkHeaders(request)
+  if (request.headers['content-type'] !== undefined) checkHeaders(request, jsonOnly)
   throw new PdpError('ERR_INVALID_REQUEST', 'the body is empty')
 }
 
-function checkHeaders(request: FastifyRequest): 'identity' | 'gzip' {
-  if (!isJsonType(request.headers['content-type'])) {
+function checkHeaders(request: FastifyRequest, rules: BodyRules): 'identity' | 'gzip' {
+  if (!rules.isType(request.headers['content-type'])) {
     throw new PdpError('ERR_UNSUPPORTED_MEDIA_TYPE', 'the content type must be application/json')
   }
   const encoding = request.headers['content-encoding']?.toLowerCase() ?? 'identity'

@@ -10,4 +10,11 @@ export function publicRoutes(app: FastifyInstance, notReady: () => readonly stri
       ? reply.send({ status: 'ready' })
       : reply.code(503).header('retry-after', '1').send({ status: 'not ready', reasons })
   })
+  // OPA's name for both: ready only where a check is asked for (https://www.openpolicyagent.org/docs/rest-api#health-api).
+  app.get('/health', (request, reply) => {
+    const query = request.query as Readonly<Record<string, unknown>>
+    const isAsked = ['bundles', 'bundle', 'plugins'].some((name) => query[name] !== undefined && query[name] !== 'false')
+    const reasons = isAsked ? notReady() : []
+    return reasons.length === 0 ? reply.send({}) : reply.code(500).send({ error: reasons.join('; ') })
+  })
 }

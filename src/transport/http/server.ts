@@ -13,6 +13,7 @@ import { correlationId } from './correlation.ts'
 import { createDecideHandler, decideRoute } from './decide-route.ts'
 import { directDecide } from './direct.ts'
 import { fromFastify, refuseOnSocket, sendError } from './errors.ts'
+import { opaRoutes } from './opa-routes.ts'
 import { publicRoutes } from './public-routes.ts'
 import { guardRequest, rewriteTarget } from './request-guard.ts'
 
@@ -79,8 +80,15 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   registerJsonBody(app, options.maxBodyBytes)
 
   app.register(async (scope) => publicRoutes(scope, options.notReady))
-  app.register(async (scope) => {
+  const requireDecide = async (scope: FastifyInstance) => {
     if (options.verifyDecide !== undefined) scope.addHook('onRequest', requireBearer(options.verifyDecide))
+  }
+  app.register(async (scope) => {
+    await requireDecide(scope)
+    opaRoutes(scope, options)
+  })
+  app.register(async (scope) => {
+    await requireDecide(scope)
     scope.addHook('preValidation', (request, _reply, done) => {
       try {
         requireBody(request)
