@@ -57,7 +57,7 @@ export function afterSpace(text: string, from: number): number {
 }
 
 function isSpace(c: number): boolean {
-  return c === 0x20 || c === 0x0a || c === 0x0d || c === 0x09
+  return c <= 0x20 && (c === 0x20 || c === 0x0a || c === 0x0d || c === 0x09)
 }
 
 /**

@@ -33,7 +33,8 @@ export interface DecideBody {
   readonly explain: boolean
 }
 
-const parts = ['subject', 'action', 'resource', 'context'] as const
+type Part = 'subject' | 'action' | 'resource' | 'context'
+type PartTexts = Readonly<Record<Part, JsonText | undefined>>
 
 /**
  * @param text the decoded body
@@ -48,7 +49,7 @@ export function parseDecideBody(text: string, limits: DecideLimits, known?: read
   const value = known === undefined ? parsed : Object.fromEntries(Object.entries(parsed).filter(([name]) => known.includes(name)))
   if (isPlainQuestion(value)) {
     const [bundle, entrypoint] = value.policy === undefined ? [] : splitPolicy(value.policy)
-    return { ...plainBody, questions: [faultless(judged(value, members, limits))], bundle, entrypoint }
+    return { ...plainBody, questions: [faultless(judged(value, textsOf(members), limits))], bundle, entrypoint }
   }
   const envelope = envelopeSchema.safeParse(value)
   if (!envelope.success) throw invalid(envelope.error)
@@ -59,7 +60,9 @@ export function parseDecideBody(text: string, limits: DecideLimits, known?: read
     throw new PdpError('ERR_BATCH_TOO_LARGE', `batch size \`${evaluations.length}\` exceeds maxBatchSize \`${limits.maxBatchSize}\``)
   }
   return {
-    questions: isBatch ? batch(value as Parts, members, evaluations, limits) : [faultless(toQuestion(value as Parts, members, limits))],
+    questions: isBatch
+      ? batch(value as Parts, members, evaluations, limits)
+      : [faultless(toQuestion(value as Parts, textsOf(members), limits))],
     isBatch,
     semantic: options?.evaluations_semantic ?? 'execute_all',
     bundle,
@@ -74,6 +77,15 @@ const plainBody = { isBatch: false, semantic: 'execute_all', token: undefined, m
 
 type Parts = Readonly<Record<string, unknown>>
 
+function textsOf(members: ReadonlyMap<string, JsonText>): PartTexts {
+  return {
+    subject: members.get('subject'),
+    action: members.get('action'),
+    resource: members.get('resource'),
+    context: members.get('context'),
+  }
+}
+
 /** In a batch a fault is the item's own answer; alone it is that of the request. */
 function faultless(question: Question): Question {
   if (question.fault !== undefined) throw question.fault
@@ -86,29 +98,26 @@ function batch(value: Parts, members: ReadonlyMap<string, JsonText>, items: read
     const isObject = typeof item === 'object' && item !== null && !Array.isArray(item)
     if (!isObject) return { ...emptyQuestion, fault: new PdpError('ERR_INVALID_REQUEST', `evaluations.${i}: must be an object`) }
     const own = membersOf(texts[i] as string)
-    const merged: Record<string, unknown> = {}
-    const mergedTexts = new Map<string, JsonText>()
-    for (const part of parts) {
-      const from = own.has(part) ? (item as Parts) : value
-      const text = own.get(part) ?? members.get(part)
-      if (text === undefined) continue
-      merged[part] = from[part]
-      mergedTexts.set(part, text)
-    }
-    return toQuestion(merged, mergedTexts, limits)
+    const pick = (part: Part) => (own.has(part) ? (item as Parts)[part] : value[part])
+    const text = (part: Part) => own.get(part) ?? members.get(part)
+    return toQuestion(
+      { subject: pick('subject'), action: pick('action'), resource: pick('resource'), context: pick('context') },
+      { subject: text('subject'), action: text('action'), resource: text('resource'), context: text('context') },
+      limits,
+    )
   })
 }
 
 const emptyQuestion: Question = { subject: undefined, action: undefined, resource: undefined, input: undefined, fault: undefined }
 
-function toQuestion(value: Parts, texts: ReadonlyMap<string, JsonText>, limits: DecideLimits): Question {
+function toQuestion(value: Parts, texts: PartTexts, limits: DecideLimits): Question {
   if (isPlainQuestion(value)) return judged(value, texts, limits)
   const parsed = questionSchema.safeParse(value)
   return parsed.success ? judged(parsed.data, texts, limits) : { ...emptyQuestion, fault: invalid(parsed.error) }
 }
 
 /** A question of the right shape: its identifiers are looked at, its texts put together. */
-function judged({ subject, action, resource }: PlainQuestion, texts: ReadonlyMap<string, JsonText>, limits: DecideLimits): Question {
+function judged({ subject, action, resource }: PlainQuestion, texts: PartTexts, limits: DecideLimits): Question {
   const bad =
     badIdentifier('subject.type', subject.type, limits) ??
     badIdentifier('subject.id', subject.id, limits) ??
@@ -116,10 +125,10 @@ function judged({ subject, action, resource }: PlainQuestion, texts: ReadonlyMap
     badIdentifier('resource.type', resource.type, limits) ??
     badIdentifier('resource.id', resource.id, limits)
   if (bad !== undefined) return { ...emptyQuestion, fault: bad }
-  const subjectText = texts.get('subject') as string
-  const actionText = texts.get('action') as string
-  const resourceText = texts.get('resource') as string
-  const contextText = texts.get('context')
+  const subjectText = texts.subject as string
+  const actionText = texts.action as string
+  const resourceText = texts.resource as string
+  const contextText = texts.context
   const context = contextText === undefined ? '' : `,"context":${contextText}`
   return {
     subject: subjectText,
