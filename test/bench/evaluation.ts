@@ -4,10 +4,12 @@
 // Rewrites its part of docs/benchmarks.md and the plot beside it. Needs Linux, taskset and the program opa (OPA_PROGRAM or on
 // the PATH). Verdict's time counts from the input's text to the result's text; OPA's (`opa bench`) from a parsed input to
 // a result that is no text yet.
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { Toolchain } from '../../src/rego/toolchain.ts'
 import { type BenchCase, benchCases } from './evaluation-cases.ts'
@@ -32,6 +34,8 @@ interface Measured {
   readonly loadMs: number
   readonly opaLoadMs: number
   readonly policyBytes: number
+  /** What OPA's server takes with the data beyond what it takes without; undefined: not measured. */
+  readonly opaBytes: number | undefined
 }
 
 const toolchain = new Toolchain()
@@ -91,6 +95,10 @@ async function measure(bench: BenchCase): Promise<Measured> {
     loadMs: median(pairs.map((pair) => pair.verdict.loadMs)),
     opaLoadMs: median(pairs.map((pair) => pair.opa.loadMs)),
     policyBytes: pairs[0]?.verdict.policyBytes ?? 0,
+    opaBytes:
+      bench.size?.[0] === 'entries of data'
+        ? (await opaResident(place)) - (await opaResident(mkdtempSync(join(folder, 'empty-'))))
+        : undefined,
   }
 }
 
@@ -126,6 +134,30 @@ function opa(place: string, { entrypoint }: BenchCase): { ns: number; loadMs: nu
   }
 }
 
+/** Resident memory of OPA's server a second after it has loaded a folder. Bytes. */
+async function opaResident(place: string): Promise<number> {
+  const address = '127.0.0.1:18181'
+  const server = spawn(opaProgram, ['run', '-s', '--addr', address, '--log-level', 'error', '--ignore', 'input.json', place], {
+    stdio: 'ignore',
+  })
+  try {
+    for (let i = 0; i < 600; i++) {
+      await sleep(100)
+      const isUp = await fetch(`http://${address}/health`).then(
+        (response) => response.ok,
+        () => false,
+      )
+      if (!isUp) continue
+      await sleep(1_000)
+      return Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${server.pid}/status`, 'utf8'))?.[1]) * 1_024
+    }
+    throw new Error('the opa server did not get ready')
+  } finally {
+    server.kill('SIGKILL')
+    await once(server, 'exit')
+  }
+}
+
 function row({ bench, verdictNs, opaNs, ratio, lowest, highest }: Measured): string {
   return `| ${bench.name} | ${us(verdictNs)} | ${us(opaNs)} | ${ratio.toFixed(1)} (${lowest.toFixed(1)} to ${highest.toFixed(1)}) |`
 }
@@ -145,10 +177,11 @@ function report(): string {
     '',
     'Loading data, from its text:',
     '',
-    '| data | Verdict (ms) | OPA (ms) | memory of the policy (MiB) |',
-    '|---|---|---|---|',
+    "| data | Verdict (ms) | OPA (ms) | Verdict's memory of the policy (MiB) | OPA's server, beyond one without data (MiB) |",
+    '|---|---|---|---|---|',
     ...loads.map(
-      (one) => `| ${one.bench.name} | ${one.loadMs.toFixed(0)} | ${one.opaLoadMs.toFixed(0)} | ${(one.policyBytes / 2 ** 20).toFixed(0)} |`,
+      (one) =>
+        `| ${one.bench.name} | ${one.loadMs.toFixed(0)} | ${one.opaLoadMs.toFixed(0)} | ${(one.policyBytes / 2 ** 20).toFixed(0)} | ${((one.opaBytes ?? 0) / 2 ** 20).toFixed(0)} |`,
     ),
     '',
     `Building: ${builds.map((one) => `${one.bench.name} ${one.buildMs.toFixed(0)} ms`).join(', ')}.`,

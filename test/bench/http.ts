@@ -34,6 +34,8 @@ interface Round {
   readonly cerbos?: Measured
   /** Requests that ask `batchSize` questions each. */
   readonly batch: Measured
+  /** Recorded decisions a second of such batches without sockets. */
+  readonly inProcess: number
 }
 
 const children: ChildProcess[] = []
@@ -68,6 +70,7 @@ const measured: Round[] = Array.from({ length: rounds }, () => ({
   opa: wrk(opa),
   ...(cerbos !== undefined && { cerbos: wrk(cerbos) }),
   batch: wrk(batch),
+  inProcess: batchesInProcess(),
 }))
 const report = table(measured)
 process.stdout.write(`${report}\n`)
@@ -145,6 +148,12 @@ function wrk({ url, script }: { url: string; script: string }): Measured {
   return { perSecond: Number(perSecond), p50Ms: Number(p50), p99Ms: Number(p99) }
 }
 
+function batchesInProcess(): number {
+  const child = [...main.slice(0, -1), `${root}test/bench/batch-child.ts`]
+  const state = mkdtempSync(join(folder, 'state-'))
+  return Number(execFileSync('taskset', ['-c', '0', ...child, bundle, state, String(batchSize), String(seconds)], { encoding: 'utf8' }))
+}
+
 function table(measured: readonly Round[]): string {
   const median = (values: number[]) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)] as number
   const version = /Version: (\S+)/.exec(execFileSync(opaProgram, ['version'], { encoding: 'utf8' }))?.[1]
@@ -164,14 +173,18 @@ function table(measured: readonly Round[]): string {
     const spread = `lowest ${Math.min(...all).toFixed(2)}, highest ${Math.max(...all).toFixed(2)}`
     return `**${median(all).toFixed(2)} times** as many as ${servers[name].split(/[ ,]/)[0]} (${spread})`
   })
-  const recorded = measured.map(({ batch }) => batch.perSecond * batchSize)
+  const recorded = (of: (round: Round) => number) => {
+    const all = measured.map(of)
+    const [middle, lowest, highest] = [median(all), Math.min(...all), Math.max(...all)].map((one) => Math.round(one).toLocaleString('en'))
+    return `**${middle} recorded decisions a second** (lowest ${lowest}, highest ${highest})`
+  }
   return [
     '| server | requests a second | p50 (ms) | p99 (ms) |',
     '|---|---|---|---|',
     ...rows,
     '',
     `Verdict answers ${ratios.join(' and ')}; median of ${measured.length} rounds of ${seconds} s, the servers in turns.`,
-    `In batches of ${batchSize} on \`/v1/decide\`: **${Math.round(median(recorded)).toLocaleString('en')} recorded decisions a second** (lowest ${Math.round(Math.min(...recorded)).toLocaleString('en')}, highest ${Math.round(Math.max(...recorded)).toLocaleString('en')}).`,
+    `In batches of ${batchSize}: ${recorded(({ inProcess }) => inProcess)} from the text of a request to the text of its answer, with the record in a file; ${recorded(({ batch }) => batch.perSecond * batchSize)} over HTTP.`,
     `Machine: ${cpus()[0]?.model.trim()}, Node.js ${process.versions.node}; server on core 0, wrk with ${connections} connections on core 1.`,
   ].join('\n')
 }

@@ -17,6 +17,8 @@ import { StateFolder } from '../../src/state/state-folder.ts'
 const minutes = Number(process.argv[2] ?? 1)
 const maxGrowth = 1.02
 const users = 20_000
+/** Users whose roles change; half of them are not there at first. */
+const patched = 60
 const roles = ['reader', 'writer', 'admin']
 const folder = mkdtempSync(join(tmpdir(), 'verdict-soak-'))
 const policy = join(folder, 'policy')
@@ -91,9 +93,9 @@ function ask(): void {
   answers++
 }
 
-/** Grants, takes away, or gives a list of any length. */
+/** Grants, takes away, or gives a list of any length; always to the same few, so that the data does not grow by itself. */
 function patch(): void {
-  const id = `user${Math.floor(Math.random() * users * 1.1)}`
+  const id = `user${users - patched / 2 + Math.floor(Math.random() * patched)}`
   const length = Math.floor(Math.random() * 40)
   if (length === 0) known.delete(id)
   else
