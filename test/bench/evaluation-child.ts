@@ -1,6 +1,7 @@
 // One case in a process of its own: evaluation-child.ts SECONDS < case as JSON. Prints {ns, loadMs, memoryBytes}.
 // The time of an evaluation counts from the text of the input to the text of the result.
 import { readFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { PolicyInstance } from '../../src/policy/policy-instance.ts'
 import { compilePolicyModule } from '../../src/policy/policy-module.ts'
 import { createReactorHost } from '../../src/rego/reactor-host.ts'
@@ -11,6 +12,9 @@ const seconds = Number(process.argv[2] ?? 2)
 const toolchain = new Toolchain()
 const host = await createReactorHost(toolchain, '{}')
 const module = await compilePolicyModule(Buffer.from(wasm, 'base64'))
+// The first instance of a process starts what all share, some of it beside this thread: that is no part of loading data.
+new PolicyInstance(module, '{}', host, { maxSteps: 1_000_000_000, maxMemoryBytes: 64 * 2 ** 20 })
+await sleep(2_000)
 let began = performance.now()
 const policy = new PolicyInstance(module, data, host, { maxSteps: 1_000_000_000, maxMemoryBytes: 64 * 2 ** 20 })
 const loadMs = performance.now() - began

@@ -48,6 +48,7 @@ for (const bench of benchCases()) {
   console.log(row(one))
 }
 await toolchain.close()
+if (args.only !== undefined) for (const line of loading()) console.log(line)
 if (!args.quick && args.only === undefined) {
   const page = `${root}docs/benchmarks.md`
   writeFileSync(
@@ -158,6 +159,23 @@ async function opaResident(place: string): Promise<number> {
   }
 }
 
+/** Lines of the table of data; none where none was loaded. */
+function loading(): string[] {
+  const loads = measured.filter(({ bench }) => bench.size?.[0] === 'entries of data')
+  if (loads.length === 0) return []
+  return [
+    'Loading data, from its text:',
+    '',
+    "| data | Verdict (ms) | OPA (ms) | Verdict's memory of the policy (MiB) | OPA's server, beyond one without data (MiB) |",
+    '|---|---|---|---|---|',
+    ...loads.map(
+      (one) =>
+        `| ${one.bench.name} | ${one.loadMs.toFixed(0)} | ${one.opaLoadMs.toFixed(0)} | ${(one.policyBytes / 2 ** 20).toFixed(0)} | ${((one.opaBytes ?? 0) / 2 ** 20).toFixed(0)} |`,
+    ),
+    '',
+  ]
+}
+
 function row({ bench, verdictNs, opaNs, ratio, lowest, highest }: Measured): string {
   return `| ${bench.name} | ${us(verdictNs)} | ${us(opaNs)} | ${ratio.toFixed(1)} (${lowest.toFixed(1)} to ${highest.toFixed(1)}) |`
 }
@@ -168,22 +186,13 @@ function us(ns: number): string {
 
 function report(): string {
   const version = /Version: (\S+)/.exec(execFileSync(opaProgram, ['version'], { encoding: 'utf8' }))?.[1]
-  const loads = measured.filter(({ bench }) => bench.size?.[0] === 'entries of data')
   const builds = measured.filter(({ bench }) => bench.size?.[0] === 'similar rules')
   return [
     `| policy | Verdict (µs) | OPA ${version} (µs) | times as fast |`,
     '|---|---|---|---|',
     ...measured.map(row),
     '',
-    'Loading data, from its text:',
-    '',
-    "| data | Verdict (ms) | OPA (ms) | Verdict's memory of the policy (MiB) | OPA's server, beyond one without data (MiB) |",
-    '|---|---|---|---|---|',
-    ...loads.map(
-      (one) =>
-        `| ${one.bench.name} | ${one.loadMs.toFixed(0)} | ${one.opaLoadMs.toFixed(0)} | ${(one.policyBytes / 2 ** 20).toFixed(0)} | ${((one.opaBytes ?? 0) / 2 ** 20).toFixed(0)} |`,
-    ),
-    '',
+    ...loading(),
     `Building: ${builds.map((one) => `${one.bench.name} ${one.buildMs.toFixed(0)} ms`).join(', ')}.`,
     '',
     `Median of ${rounds} paired rounds; lowest and highest ratio in brackets. Machine: ${cpus()[0]?.model.trim()}, Node.js ${process.versions.node}, one core.`,
