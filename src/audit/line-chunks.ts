@@ -41,13 +41,9 @@ export class LineChunks {
 
   /** @returns all that waits, in order; empty when nothing does */
   take(): Buffer<ArrayBuffer>[] {
+    if (this.#used > 0) this.#next(chunkBytes)
     const chunks = this.#full
-    if (this.#used > 0) {
-      chunks.push(this.#current.subarray(0, this.#used))
-      this.#current = this.#spare.pop() ?? Buffer.allocUnsafeSlow(chunkBytes)
-    }
     this.#full = []
-    this.#used = 0
     this.#bytes = 0
     return chunks
   }

@@ -15,7 +15,7 @@ export function membersOf(json: string): Map<string, string> {
   for (let i = afterSpace(json, start + 1); json.charCodeAt(i) === quote; i = afterSpace(json, i)) {
     const close = endOfString(json, i)
     const key = readString(json, i, close)
-    const from = colonAfter(json, close + 1) + 1
+    const from = afterSpace(json, close + 1) + 1
     i = endOfElement(json, from)
     members.set(key, json.slice(from, i).trim())
     i++
@@ -85,15 +85,6 @@ export function endOfString(text: string, open: number): number {
     close = text.indexOf('"', close + 1)
   }
   return text.length - 1
-}
-
-function colonAfter(text: string, from: number): number {
-  for (let i = from; i < text.length; i++) {
-    const c = text.charCodeAt(i)
-    if (c === 0x3a) return i
-    if (!isSpace(c)) return -1
-  }
-  return -1
 }
 
 export function readString(text: string, open: number, close: number): string {

@@ -4,7 +4,7 @@
 import { PdpError } from '../errors.ts'
 import { forecastReadBytes } from './data-forecast.ts'
 import type { PolicyHeap } from './policy-heap.ts'
-import type { PolicyMemory } from './policy-memory.ts'
+import { align, type PolicyMemory } from './policy-memory.ts'
 
 export interface PatchExports {
   opa_json_parse(text: number, bytes: number): number
@@ -63,8 +63,4 @@ export function patchData(
   exports.opa_heap_blocks_stash()
   heap.moveStart(end)
   if (failed !== 0) throw new PdpError('ERR_BUNDLE_DATA', `the path \`/${path.join('/')}\` leads through something that is no object`)
-}
-
-function align(address: number): number {
-  return (address + 7) & ~7
 }

@@ -4,9 +4,10 @@
 //
 // What is written here is never changed or freed: equal strings and small numbers share one value, and the runtime's calls
 // of opa_free leave it alone (runtime-repairs.ts). Follows OPA's wasm/src/value.h; test/policy/data-writer.test.ts compares.
-import { endOfString, isNumberPart } from '../decision/json-text.ts'
+import { afterSpace, endOfString, isNumberPart } from '../decision/json-text.ts'
 import { writeUtf8 } from '../decision/utf8.ts'
 import { PdpError } from '../errors.ts'
+import { align } from './policy-memory.ts'
 import { layout, sizeOf } from './runtime-layout.ts'
 
 export interface WrittenData {
@@ -72,7 +73,7 @@ class DataWriter {
         if (inner === undefined) {
           if (this.#at < this.#json.length) throw noJson()
           if (this.#free > this.#bytes.length) throw new PdpError('ERR_MEMORY_EXHAUSTED', 'the data takes more memory than was forecast')
-          return { root: value, end: (this.#free + 7) & ~7 }
+          return { root: value, end: align(this.#free) }
         }
         this.#values.push(value)
         this.#at++
@@ -117,14 +118,13 @@ class DataWriter {
 
   /** @returns the character code after white space */
   #skipSpace(): number {
-    let c = this.#json.charCodeAt(this.#at)
-    while (c === 0x20 || c === 0x0a || c === 0x0d || c === 0x09) c = this.#json.charCodeAt(++this.#at)
-    return c
+    this.#at = afterSpace(this.#json, this.#at)
+    return this.#json.charCodeAt(this.#at)
   }
 
   #take(bytes: number): number {
     const address = this.#free
-    this.#free = (address + bytes + 3) & ~3
+    this.#free = ((address + bytes + 3) & ~3) >>> 0
     return address
   }
 

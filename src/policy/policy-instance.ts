@@ -15,7 +15,7 @@ import { loadPolicy } from './opa-abi.ts'
 import { OrderedKeys } from './ordered-keys.ts'
 import { PolicyHeap } from './policy-heap.ts'
 import type { PolicyLimits } from './policy-limits.ts'
-import { PolicyMemory } from './policy-memory.ts'
+import { align, PolicyMemory } from './policy-memory.ts'
 import type { PolicyModule } from './policy-module.ts'
 import { compareExport, dataEndExport, strictExport } from './runtime-layout.ts'
 
@@ -213,10 +213,6 @@ export class PolicyInstance {
       opa_builtin4: call,
     }
   }
-}
-
-function align(address: number): number {
-  return (address + 7) & ~7
 }
 
 /** From `[]` or `[{"result":…}]` to the value. */

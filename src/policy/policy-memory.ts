@@ -128,6 +128,11 @@ export class PolicyMemory {
   }
 }
 
+/** The next multiple of 8; addresses go up to 4 GiB, beyond what bit operations give without a sign. */
+export function align(address: number): number {
+  return ((address + 7) & ~7) >>> 0
+}
+
 function escapeUnit(char: string): string {
   return `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`
 }

@@ -12,6 +12,7 @@ import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { Toolchain } from '../../src/rego/toolchain.ts'
+import { freePort, untilUp } from '../support/ports.ts'
 import { type BenchCase, benchCases } from './evaluation-cases.ts'
 import { growthPlot } from './growth-plot.ts'
 
@@ -137,22 +138,14 @@ function opa(place: string, { entrypoint }: BenchCase): { ns: number; loadMs: nu
 
 /** Resident memory of OPA's server a second after it has loaded a folder. Bytes. */
 async function opaResident(place: string): Promise<number> {
-  const address = '127.0.0.1:18181'
+  const address = `127.0.0.1:${await freePort()}`
   const server = spawn(opaProgram, ['run', '-s', '--addr', address, '--log-level', 'error', '--ignore', 'input.json', place], {
     stdio: 'ignore',
   })
   try {
-    for (let i = 0; i < 600; i++) {
-      await sleep(100)
-      const isUp = await fetch(`http://${address}/health`).then(
-        (response) => response.ok,
-        () => false,
-      )
-      if (!isUp) continue
-      await sleep(1_000)
-      return Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${server.pid}/status`, 'utf8'))?.[1]) * 1_024
-    }
-    throw new Error('the opa server did not get ready')
+    await untilUp(`http://${address}/health`)
+    await sleep(1_000)
+    return Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${server.pid}/status`, 'utf8'))?.[1]) * 1_024
   } finally {
     server.kill('SIGKILL')
     await once(server, 'exit')

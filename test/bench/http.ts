@@ -6,10 +6,9 @@
 // Cerbos takes part where CERBOS_PROGRAM names its server (the npm package @cerbos/cerbos-linux-x64 carries it).
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { freePort, untilUp } from '../support/ports.ts'
 import { abacBatch, abacData, abacPolicy, abacQuestion } from './abac.ts'
 
 const quick = process.argv.includes('--quick')
@@ -189,23 +188,8 @@ function table(measured: readonly Round[]): string {
   ].join('\n')
 }
 
-function freePort(): Promise<number> {
-  return new Promise((done) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number }
-      server.close(() => done(port))
-    })
-  })
-}
-
 async function ready(url: string): Promise<void> {
-  for (let i = 0; i < 600; i++) {
-    const ok = await fetch(url).then(
-      (response) => response.ok,
-      () => false,
-    )
-    if (ok) return
-    await sleep(100)
-  }
-  throw new Error(`${url} did not get ready:\n${readFileSync(join(folder, '0.log'), 'utf8')}`)
+  await untilUp(url).catch((cause: unknown) => {
+    throw new Error(readFileSync(join(folder, '0.log'), 'utf8'), { cause })
+  })
 }

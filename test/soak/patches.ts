@@ -4,15 +4,7 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { createRecordWriter } from '../../src/audit/decision-record.ts'
-import { openFileLog } from '../../src/audit/file-log.ts'
-import { recorded } from '../../src/audit/recorded.ts'
-import { BundleLifecycle } from '../../src/bundle-lifecycle.ts'
-import { loadConfig } from '../../src/config.ts'
-import { ActiveBundles } from '../../src/policy/active-bundles.ts'
-import { createEngine } from '../../src/policy/engine.ts'
-import { Toolchain } from '../../src/rego/toolchain.ts'
-import { StateFolder } from '../../src/state/state-folder.ts'
+import { startDecider } from '../support/decider.ts'
 
 const minutes = Number(process.argv[2] ?? 1)
 const maxGrowth = 1.02
@@ -31,16 +23,7 @@ const known = new Map<string, string[]>()
 for (let i = 0; i < users; i++) known.set(`user${i}`, [roles[i % 3] as string])
 writeFileSync(join(policy, 'data.json'), JSON.stringify({ users: Object.fromEntries(known) }))
 
-const config = loadConfig({ env: {}, overrides: { state: join(folder, 'state'), bundles: [{ path: policy }] } })
-const toolchain = new Toolchain()
-const state = new StateFolder(config.state)
-const bundles = new ActiveBundles()
-const lifecycle = new BundleLifecycle(config, toolchain, state, bundles, undefined)
-const { instance } = await lifecycle.activateSource(config.bundles[0] as (typeof config.bundles)[0])
-const decisions = join(folder, 'decisions')
-const log = await openFileLog({ ...config.decisionLog, folder: decisions, maxFileBytes: 16 * 2 ** 20, onError: fail })
-const engine = createEngine(bundles, { trustedKey: config.evaluation.trustedKey })
-const decider = recorded(engine, log, createRecordWriter({ ...config.decisionLog, labels: {} }), fail)
+const { decider, instance, log, decisionsFolder, close } = await startDecider(policy, join(folder, 'state'), 16 * 2 ** 20)
 const caller = { authenticated: false, address: '127.0.0.1' }
 
 let [answers, wrong, patches] = [0, 0, 0]
@@ -55,12 +38,9 @@ for (let next = Date.now() + 1_000; Date.now() < end; ) {
   next += 1_000
   patch()
   samples.push(process.memoryUsage.rss())
-  for (const name of readdirSync(decisions).sort().slice(0, -2)) rmSync(join(decisions, name))
+  for (const name of readdirSync(decisionsFolder).sort().slice(0, -2)) rmSync(join(decisionsFolder, name))
 }
-await log.close()
-await lifecycle.close()
-await toolchain.close()
-state.close()
+await close()
 rmSync(folder, { recursive: true, force: true })
 
 const warm = samples.slice(Math.floor(samples.length / 3))
@@ -114,8 +94,4 @@ function mean(values: readonly number[]): number {
 
 function mib(bytes: number): number {
   return Math.round(bytes / 2 ** 20)
-}
-
-function fail(error: Error): void {
-  throw error
 }

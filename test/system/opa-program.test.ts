@@ -1,16 +1,14 @@
 // Against the real `opa` program, where OPA_PROGRAM names one that was built with its WebAssembly engine
 // (`go install -tags opa_wasm github.com/open-policy-agent/opa@v1.22.2`): bundles go both ways.
 import { execFileSync, spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from '@jest/globals'
 import { readBundle } from '../../src/bundles/read-bundle.ts'
 import { PolicyInstance } from '../../src/policy/policy-instance.ts'
 import { compilePolicyModule } from '../../src/policy/policy-module.ts'
 import { runCli } from '../support/cli.ts'
+import { freePort, untilUp } from '../support/ports.ts'
 import { question, startTestService } from '../support/service.ts'
 import { tempFolder } from '../support/temp-folder.ts'
 import { builtinHost, defaultLimits } from '../support/toolchain.ts'
@@ -89,7 +87,7 @@ withOpa('the opa program', () => {
     const port = await freePort()
     const server = spawn(opa as string, ['run', '-s', '--addr', `127.0.0.1:${port}`, folder], { stdio: 'ignore' })
     try {
-      await until(`http://127.0.0.1:${port}/health`)
+      await untilUp(`http://127.0.0.1:${port}/health`)
       const requests: [string, string, string?][] = [
         ...['/v1/data/p/allow', '/v0/data/p/allow', '/v1/data/p/list', '/v0/data/p/list', '/v1/data/p/none', '/v1/data/p/absent'].flatMap(
           (path) =>
@@ -132,26 +130,6 @@ function withDigits(json: string): unknown {
   return JSON.parse(json, (_key, value: unknown, context?: { source?: string }) =>
     typeof value === 'number' ? `number ${context?.source}` : value,
   )
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  return port
-}
-
-async function until(url: string): Promise<void> {
-  for (let i = 0; i < 200; i++) {
-    const isUp = await fetch(url).then(
-      (response) => response.ok,
-      () => false,
-    )
-    if (isUp) return
-    await sleep(50)
-  }
-  throw new Error(`${url} did not answer`)
 }
 
 test('a bundle gives the same decisions as its folder', async () => {

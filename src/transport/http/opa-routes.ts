@@ -7,11 +7,21 @@ import type { RecordedDecision } from '../../decision/decision.ts'
 import { PdpError } from '../../errors.ts'
 import { childSpan } from '../../telemetry/trace-context.ts'
 import type { DecideLimits } from '../decide-request.ts'
-import { inputOfBody, inputOfText, type OpaAnswer, type OpaQuestion, opaCodeOf, opaError, partsOf, toV0Answer, toV1Answer } from '../opa.ts'
 import { errorAnswer, jsonHeaders } from './answer.ts'
 import { callerOf } from './authentication.ts'
 import { isJsonType, registerJsonBody } from './body.ts'
 import { fromFastify } from './errors.ts'
+import {
+  inputOfBody,
+  inputOfText,
+  type OpaAnswer,
+  type OpaQuestion,
+  opaCodeOf,
+  opaError,
+  partsOf,
+  toV0Answer,
+  toV1Answer,
+} from './opa-data.ts'
 import { retryAfterS } from './status.ts'
 
 export interface OpaOptions {

@@ -1,11 +1,12 @@
-// OPA's Data API without a transport: what its bodies ask, and what its answers hold. The result is the text that the policy
+// OPA's Data API in texts: what its bodies ask, and what its answers hold. The result is the text that the policy
 // wrote. Paths are looked up among the entrypoints and never become part of a query.
 // @see https://www.openpolicyagent.org/docs/rest-api#data-api
-import type { RecordedDecision } from '../decision/decision.ts'
-import { membersOf } from '../decision/json-text.ts'
-import type { DecisionRequest, JsonText } from '../decision/request.ts'
-import { type JsonLimits, parseStrictJson } from '../decision/strict-json.ts'
-import { PdpError } from '../errors.ts'
+import type { RecordedDecision } from '../../decision/decision.ts'
+import { membersOf } from '../../decision/json-text.ts'
+import type { DecisionRequest, JsonText } from '../../decision/request.ts'
+import { type JsonLimits, parseStrictJson } from '../../decision/strict-json.ts'
+import { PdpError } from '../../errors.ts'
+import { httpStatus } from './status.ts'
 
 export interface OpaQuestion {
   /** As the policy will see it; undefined: no input at all. */
@@ -96,9 +97,6 @@ const opaCodes: Readonly<Record<number, string>> = {
   503: 'unavailable',
 }
 
-/** Codes that say: try again, it is not the policy. */
-const unavailable: ReadonlySet<string> = new Set(['ERR_NO_BUNDLE', 'ERR_LOG_UNAVAILABLE', 'ERR_OVERLOADED', 'ERR_DRAINING'])
-
 function isUnknown({ error }: RecordedDecision): boolean {
   return error?.code === 'ERR_UNKNOWN_ENTRYPOINT' || error?.code === 'ERR_ENTRYPOINT_REQUIRED' || error?.code === 'ERR_UNKNOWN_BUNDLE'
 }
@@ -106,9 +104,8 @@ function isUnknown({ error }: RecordedDecision): boolean {
 function failureOf(decision: RecordedDecision): OpaAnswer | undefined {
   const { error } = decision
   if (error === undefined || isUnknown(decision)) return undefined
-  const status = unavailable.has(error.code) ? 503 : 500
-  const message = error.code === 'ERR_INTERNAL' ? 'internal error' : error.message
-  return { status, body: opaError(opaCodeOf(status), message, error.code) }
+  const status = httpStatus[error.code] === 503 ? 503 : 500
+  return { status, body: opaError(opaCodeOf(status), error.message, error.code) }
 }
 
 function provenanceOf({ policy }: RecordedDecision, version: string): string {
