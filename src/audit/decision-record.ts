@@ -29,7 +29,7 @@ export function createRecordWriter(options: RecordOptions): RecordWriter {
     const { policy, error, trusted } = decision
     const input = recordedInput(request.input, options.maxInputBytes)
     let line = `{"id":"${decision.id}","seq":${seq},"shard":${shard},"time":"${isoTime(request.timeMs)}","door":"${request.door}"`
-    line += `,"correlation_id":${toSingleLine(JSON.stringify(request.correlationId))}`
+    line += `,"correlation_id":${correlationText(request.correlationId)}`
     if (request.trace !== undefined) line += `,"trace_id":"${request.trace.traceId}","span_id":"${request.trace.spanId}"`
     line += `,"caller":${constantText(request.caller)}`
     line += member('subject', request.subject) + member('action', request.action) + member('resource', request.resource)
@@ -56,6 +56,18 @@ function isoTime(ms: number): string {
     lastText = new Date(ms).toISOString()
   }
   return lastText
+}
+
+let lastId = ''
+let lastIdText = '""'
+
+/** The questions of a batch share their ID. */
+function correlationText(id: string): string {
+  if (id !== lastId) {
+    lastIdText = toSingleLine(JSON.stringify(id))
+    lastId = id
+  }
+  return lastIdText
 }
 
 function member(key: string, text: JsonText | undefined): string {

@@ -25,7 +25,7 @@ export const recordSchema = z
     action: anyJson.optional(),
     resource: anyJson.optional(),
     input: anyJson.optional().describe('As the caller sent it; `{truncated, bytes, sha256}` when it was too large'),
-    trusted: anyJson.optional().describe('What the service established itself and the policy saw'),
+    trusted: anyJson.optional().describe('What the service established itself and showed to the policy where it reads it'),
     policy: z
       .object({ bundle: z.string(), entrypoint: z.string(), revision: z.string(), digest: z.string(), epoch: z.int().min(1) })
       .optional(),

@@ -9,6 +9,8 @@ import type { RemotePolicy } from './remote-policy.ts'
 export interface Entrypoint {
   readonly id: number
   readonly identity: PolicyIdentity
+  /** Whether anything under `input.trusted` can be read; true where nothing is known. */
+  readonly readsTrusted: boolean
   /** Whether `input.trusted.time` can be read; true where nothing is known. */
   readonly readsTime: boolean
   /** Whether it can call a function of the network; true where nothing is known. */

@@ -31,7 +31,7 @@ export function createEngine(bundles: ActiveBundles, options: EngineOptions): De
       }
       const trusted = trustedFacts(request, entrypoint.readsTime)
       try {
-        const input = withTrusted(request.input, options.trustedKey, trusted)
+        const input = withTrusted(request.input, options.trustedKey, entrypoint.readsTrusted ? trusted : undefined)
         if (entrypoint.usesNetwork && bundle.remote !== undefined) {
           return bundle.remote
             .evaluate(policy.entrypoint, input, request.timeMs)

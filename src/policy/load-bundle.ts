@@ -60,6 +60,7 @@ export async function loadBundle(
         id,
         identity: { bundle: name, entrypoint: path, revision, digest, epoch },
         usesNetwork: usesNetwork && (parts.functions[path] ?? [...networkFunctions]).some((name) => networkFunctions.has(name)),
+        readsTrusted: reads(parts.inputReads[path], [trustedKey]),
         readsTime: reads(parts.inputReads[path], [trustedKey, 'time']),
       })
     }

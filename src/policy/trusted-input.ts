@@ -26,16 +26,18 @@ function callerFacts(caller: Caller): JsonText {
 /**
  * Adds the trusted facts. An input that is not an object is left alone; a key of the same name that the caller
  * sent is dropped.
+ * @param facts undefined: the policy does not read them, so they are not written into its memory
  */
-export function withTrusted(input: JsonText | undefined, key: string, facts: JsonText): JsonText | undefined {
+export function withTrusted(input: JsonText | undefined, key: string, facts: JsonText | undefined): JsonText | undefined {
   if (input === undefined || !input.startsWith('{')) return input
   // The key can hide behind escapes, so either spelling leads to the careful way.
   if (input.includes(`"${key}"`) || input.includes('\\')) return rebuild(input, key, facts)
+  if (facts === undefined) return input
   return input === '{}' ? `{"${key}":${facts}}` : `{"${key}":${facts},${input.slice(1)}`
 }
 
-function rebuild(input: JsonText, key: string, facts: JsonText): JsonText {
-  let text = `{"${key}":${facts}`
-  for (const [name, value] of membersOf(input)) if (name !== key) text += `,${JSON.stringify(name)}:${value}`
-  return `${text}}`
+function rebuild(input: JsonText, key: string, facts: JsonText | undefined): JsonText {
+  const members = facts === undefined ? [] : [`"${key}":${facts}`]
+  for (const [name, value] of membersOf(input)) if (name !== key) members.push(`${JSON.stringify(name)}:${value}`)
+  return `{${members.join(',')}}`
 }

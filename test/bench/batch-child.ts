@@ -16,7 +16,7 @@ const handle = createDecideHandler(decider, { ...config.requests, forbidPrototyp
 const text = JSON.stringify(abacBatch(size))
 const headers = { correlationId: 'bench', traceparent: undefined, caller: { authenticated: false, address: '127.0.0.1' } }
 
-await run(1_000)
+await run(2_000)
 const began = performance.now()
 const decisions = await run(seconds * 1_000)
 process.stdout.write(`${Math.round(decisions / ((performance.now() - began) / 1_000))}\n`)

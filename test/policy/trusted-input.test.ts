@@ -14,6 +14,15 @@ describe('withTrusted', () => {
     ['false', 'false'],
   ])('%s becomes %s', (input, expected) => expect(withTrusted(input, 'trusted', '{"t":1}')).toBe(expected))
 
+  test.each([
+    ['{"a":1.0}', '{"a":1.0}'],
+    ['{"trusted":{"t":2},"a":1.0}', '{"a":1.0}'],
+    ['{"tr\\u0075sted":{"t":2}}', '{}'],
+    ['[1]', '[1]'],
+  ])('where the policy does not read the facts, %s becomes %s', (input, expected) =>
+    expect(withTrusted(input, 'trusted', undefined)).toBe(expected),
+  )
+
   test('no input stays none', () => expect(withTrusted(undefined, 'trusted', '{}')).toBeUndefined())
 })
 
