@@ -15,7 +15,7 @@ const networkEntry =
 const serverSchema = z.strictObject({
   host: z.string().min(1).default('127.0.0.1').describe('Address to listen on. Beyond loopback only with `authentication`.'),
   port: z.int().min(0).max(65_535).default(8181).describe('HTTP port; 0 takes a free one.'),
-  grpcPort: z.int().min(0).max(65_535).default(9191).describe('gRPC port. Reserved: nothing listens there yet.'),
+  grpcPort: z.int().min(0).max(65_535).default(9191).describe('gRPC port; 0 takes a free one.'),
   hosts: z
     .array(z.string().min(1))
     .default([])

@@ -18,6 +18,7 @@ import { createEngine } from './policy/engine.ts'
 import { explained } from './policy/explained.ts'
 import { Toolchain } from './rego/toolchain.ts'
 import { StateFolder } from './state/state-folder.ts'
+import { createGrpcServer } from './transport/grpc/server.ts'
 import type { Info } from './transport/http/admin-routes.ts'
 import { createHttpServer } from './transport/http/server.ts'
 import { version } from './version.ts'
@@ -25,6 +26,8 @@ import { version } from './version.ts'
 export interface Service {
   /** Where HTTP is answered, for example `http://127.0.0.1:8181`. */
   readonly url: string
+  /** Where gRPC is answered, for example `127.0.0.1:9191`. */
+  readonly grpcAddress: string
   readonly info: Info
   /** Finishes what has begun, writes what was recorded, lets everything go. Safe to call twice. */
   close(): Promise<void>
@@ -95,14 +98,12 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
     const isDecideToken =
       config.authentication.decideTokenFile === undefined ? undefined : createTokenFile(config.authentication.decideTokenFile)
     const isAdminToken = createFixedToken(state.adminToken())
-    const http = createHttpServer({
+    const doors = {
       decider,
       limits: { ...config.requests, forbidPrototypeKeys: true },
       maxBodyBytes: config.server.maxBodyBytes,
       requestTimeoutMs: config.server.requestTimeoutMs,
-      hosts: servedHosts(config),
-      verifyDecide: isDecideToken && ((token) => (isDecideToken(token) ? { authenticated: true, id: 'token:decide' } : undefined)),
-      verifyAdmin: (token) => (isAdminToken(token) ? { authenticated: true, id: 'token:admin' } : undefined),
+      verifyDecide: isDecideToken && ((token: string) => (isDecideToken(token) ? { authenticated: true, id: 'token:decide' } : undefined)),
       notReady: () => {
         const reasons: string[] = []
         if (draining) reasons.push('draining')
@@ -110,23 +111,31 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
         if (!decisionLog.available) reasons.push('the decision log cannot be written')
         return reasons
       },
-      info,
       log,
+    }
+    const http = createHttpServer({
+      ...doors,
+      hosts: servedHosts(config),
+      verifyAdmin: (token) => (isAdminToken(token) ? { authenticated: true, id: 'token:admin' } : undefined),
+      info,
     })
+    const grpc = createGrpcServer(doors)
     await listen(http.app, config)
     closers.push(async () => {
       draining = true
       http.startDraining()
+      grpc.startDraining()
       await new Promise((resolve) => setTimeout(resolve, Math.min(drainNoticeMs, config.server.drainTimeoutMs)))
       const force = setTimeout(() => http.app.server.closeAllConnections(), config.server.drainTimeoutMs)
-      await http.app.close()
+      await Promise.all([http.app.close(), grpc.close(config.server.drainTimeoutMs)])
       clearTimeout(force)
     })
+    const grpcPort = await grpc.listen(config.server.host, config.server.grpcPort)
     if (config.watch) closers.push(watchAll(config, lifecycle, log))
 
     const { port } = http.app.server.address() as AddressInfo
     const host = config.server.host.includes(':') ? `[${config.server.host}]` : config.server.host
-    return { url: `http://${host}:${port}`, info: info(), close: closeAll }
+    return { url: `http://${host}:${port}`, grpcAddress: `${host}:${grpcPort}`, info: info(), close: closeAll }
   } catch (thrown) {
     await closeAll().catch(() => {})
     throw thrown

@@ -28,6 +28,11 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
 const owners: Readonly<Record<string, readonly string[]>> = {
   '@open-policy-agent/opa-wasm': ['policy/opa-abi.ts'],
   fastify: ['transport/http', 'service.ts'],
+  '@grpc/grpc-js': ['transport/grpc'],
+  '@grpc/proto-loader': ['transport/grpc/server.ts'],
+  '@grpc/reflection': ['transport/grpc/server.ts'],
+  'grpc-health-check': ['transport/grpc/server.ts'],
+  'protobufjs/minimal.js': ['transport/grpc'],
   pino: ['cli/serve.ts'],
   commander: ['main.ts', 'cli'],
   'tar-stream': ['bundles/archive.ts'],

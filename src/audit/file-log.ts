@@ -7,7 +7,7 @@ import { type FileHandle, open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PdpError } from '../errors.ts'
 import type { DecisionLog } from './decision-log.ts'
-import { LineChunks } from './line-chunks.ts'
+import { LineChunks, withoutFirst } from './line-chunks.ts'
 
 export interface FileLogOptions {
   readonly folder: string
@@ -129,12 +129,11 @@ class FileLog implements DecisionLog {
     const file = await this.#currentFile()
     let end = file.bytes
     try {
-      for (const chunk of batch) {
-        for (let written = 0; written < chunk.length; ) {
-          const { bytesWritten } = await file.handle.write(chunk, written, chunk.length - written, end)
-          written += bytesWritten
-          end += bytesWritten
-        }
+      // All at once: a write for each chunk would wait for a turn of the event loop each time, and a busy loop has few.
+      for (let rest = batch; rest.length > 0; ) {
+        const { bytesWritten } = await file.handle.writev(rest, end)
+        end += bytesWritten
+        rest = withoutFirst(rest, bytesWritten)
       }
       file.bytes = end
     } catch (error) {

@@ -67,3 +67,14 @@ export class LineChunks {
     this.#used = 0
   }
 }
+
+/** What is left of chunks when so many bytes of them are written. */
+export function withoutFirst(chunks: readonly Buffer[], bytes: number): Buffer[] {
+  const rest: Buffer[] = []
+  let skip = bytes
+  for (const chunk of chunks) {
+    if (skip < chunk.length) rest.push(chunk.subarray(skip))
+    skip = Math.max(0, skip - chunk.length)
+  }
+  return rest
+}

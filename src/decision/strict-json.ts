@@ -34,6 +34,11 @@ const maxNumberExponent = 1_000
 
 const prototypeKeys: ReadonlySet<string> = new Set([...Object.getOwnPropertyNames(Object.prototype), 'prototype'])
 
+/** Whether a key names a property of Object.prototype. */
+export function isForbiddenKey(key: string): boolean {
+  return prototypeKeys.has(key)
+}
+
 const quote = 0x22
 const backslash = 0x5c
 

@@ -34,7 +34,7 @@ export interface DecideBody {
 }
 
 type Part = 'subject' | 'action' | 'resource' | 'context'
-type PartTexts = Readonly<Record<Part, JsonText | undefined>>
+export type PartTexts = Readonly<Record<Part, JsonText | undefined>>
 
 /**
  * @param text the decoded body
@@ -108,9 +108,10 @@ function batch(value: Parts, members: ReadonlyMap<string, JsonText>, items: read
   })
 }
 
-const emptyQuestion: Question = { subject: undefined, action: undefined, resource: undefined, input: undefined, fault: undefined }
+export const emptyQuestion: Question = { subject: undefined, action: undefined, resource: undefined, input: undefined, fault: undefined }
 
-function toQuestion(value: Parts, texts: PartTexts, limits: DecideLimits): Question {
+/** @param value of the parts at least what decide-schema.ts checks */
+export function toQuestion(value: Parts, texts: PartTexts, limits: DecideLimits): Question {
   if (isPlainQuestion(value)) return judged(value, texts, limits)
   const parsed = questionSchema.safeParse(value)
   return parsed.success ? judged(parsed.data, texts, limits) : { ...emptyQuestion, fault: invalid(parsed.error) }
@@ -150,7 +151,7 @@ function badIdentifier(where: string, value: string, limits: DecideLimits): PdpE
   return new PdpError('ERR_INVALID_IDENTIFIER', `${where} must be ${allowed}`)
 }
 
-function splitPolicy(policy: string): [string, string | undefined] {
+export function splitPolicy(policy: string): [string, string | undefined] {
   const colon = policy.indexOf(':')
   return colon < 0 ? [policy, undefined] : [policy.slice(0, colon), policy.slice(colon + 1)]
 }

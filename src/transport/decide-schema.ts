@@ -6,6 +6,7 @@ import { pdpErrorCodes } from '../errors.ts'
 /** `bundle` or `bundle:entry/point`. */
 export const policyPattern = /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}(?::[^\s:]{1,512})?$/
 export const maxIdentifierLength = 1024
+export const maxTokenLength = 16_384
 
 const properties = z.record(z.string(), z.unknown()).describe('Attributes, any JSON')
 const identifier = z.string().min(1).max(maxIdentifierLength)
@@ -66,7 +67,7 @@ export const decideRequestSchema = z
       .regex(policyPattern)
       .optional()
       .describe('`bundle` or `bundle:entry/point`. Default: the only bundle, its default entrypoint'),
-    token: z.string().min(1).max(16_384).optional().describe("The subject's own access token, to be verified"),
+    token: z.string().min(1).max(maxTokenLength).optional().describe("The subject's own access token, to be verified"),
     min_epoch: z.int().min(0).optional().describe('Answer only from this epoch of the bundle or a later one'),
     explain: z.boolean().optional().describe("Add a trace of OPA's evaluator to the answer; slow"),
   })

@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals'
 import fc from 'fast-check'
-import { LineChunks } from '../../src/audit/line-chunks.ts'
+import { LineChunks, withoutFirst } from '../../src/audit/line-chunks.ts'
 
 const text = (chunks: readonly Buffer[]) => Buffer.concat(chunks).toString()
 
@@ -35,4 +35,16 @@ test('what looks like two lines is written as one', () => {
   lines.append('\n{"forged"\n\n:true}\n')
   lines.append('{"b":1}\n')
   expect(text(lines.take())).toBe('{"a":1}\n {"forged"  :true}\n{"b":1}\n')
+})
+
+test.each([
+  [0, ['ab', 'cde', 'f']],
+  [1, ['b', 'cde', 'f']],
+  [2, ['cde', 'f']],
+  [4, ['e', 'f']],
+  [5, ['f']],
+  [6, []],
+])('of three chunks, %i bytes written leave %j', (bytes, left) => {
+  const chunks = ['ab', 'cde', 'f'].map((text) => Buffer.from(text))
+  expect(withoutFirst(chunks, bytes).map(String)).toEqual(left)
 })

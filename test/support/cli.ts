@@ -47,7 +47,7 @@ export function runCli(args: readonly string[], stdin = '', env: Record<string, 
 
 /** Starts `serve` on a free port and waits until it is ready. */
 export async function serveCli(args: readonly string[]): Promise<ReturnType<typeof startCli> & { url: string }> {
-  const started = startCli(['serve', '--port', '0', ...args])
+  const started = startCli(['serve', '--port', '0', '--grpc-port', '0', ...args])
   for (let i = 0; i < 600; i++) {
     const url = /answers at (http:\S+)/.exec(started.out.stdout)?.[1]
     if (url !== undefined) return { ...started, url }

@@ -16,6 +16,7 @@ afterAll(async () => {
 export interface TestService {
   readonly service: Service
   readonly url: string
+  readonly grpcAddress: string
   readonly state: string
   /** Lines that the service logged, parsed. */
   readonly logged: Record<string, unknown>[]
@@ -41,6 +42,7 @@ export async function startTestService(
     overrides: {
       ...emptyDrain,
       'server.port': 0,
+      'server.grpcPort': 0,
       bundles: path === undefined ? undefined : [{ name: 'main', path }],
       ...overrides,
       state,
@@ -53,6 +55,7 @@ export async function startTestService(
   return {
     service,
     url: service.url,
+    grpcAddress: service.grpcAddress,
     state,
     logged,
     async stop() {

@@ -34,7 +34,7 @@ describe('start', () => {
     expect((await ask(served.url)).decision).toBe(true)
     expect(served.out.stdout).toContain('p/allow (default)')
     expect(served.out.stdout).toContain(`curl -s ${served.url}/v1/decide`)
-    const second = await runCli(['serve', '--port', '0', '--state', state])
+    const second = await runCli(['serve', '--port', '0', '--grpc-port', '0', '--state', state])
     expect([second.code, second.stdout]).toEqual([3, ''])
     expect(second.stderr).toContain('ERR_STATE_LOCKED')
     served.child.kill('SIGTERM')
@@ -61,7 +61,7 @@ describe('start', () => {
 
   test('a port that is taken is named', async () => {
     const served = await serveCli(['--state', tempFolder()])
-    const outcome = await runCli(['serve', '--port', new URL(served.url).port, '--state', tempFolder()])
+    const outcome = await runCli(['serve', '--port', new URL(served.url).port, '--grpc-port', '0', '--state', tempFolder()])
     expect([outcome.code, outcome.stderr.includes('--port')]).toEqual([3, true])
     served.child.kill('SIGTERM')
     await served.ended

@@ -4,10 +4,7 @@ import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyRequest } from 'fastify'
 import type { Caller } from '../../decision/request.ts'
-import { PdpError } from '../../errors.ts'
-
-/** Finds the caller that a bearer token belongs to; undefined for one that is not known. */
-export type TokenVerifier = (token: string) => Caller | undefined
+import { callerOfBearer, type TokenVerifier } from '../bearer.ts'
 
 const authenticated = new WeakMap<FastifyRequest, Caller>()
 const anonymous = new WeakMap<Socket, Caller>()
@@ -34,10 +31,7 @@ export function requireBearer(verify: TokenVerifier): (request: FastifyRequest) 
  */
 export function callerOfRequest(request: IncomingMessage, verify: TokenVerifier | undefined): Caller {
   if (verify === undefined) return anonymousPeer(request.socket)
-  const [, token] = /^Bearer ([A-Za-z0-9._~+/-]+=*)$/i.exec(request.headers.authorization ?? '') ?? []
-  const caller = token === undefined ? undefined : verify(token)
-  if (caller === undefined) throw new PdpError('ERR_UNAUTHENTICATED', 'a valid bearer token is required')
-  return { ...caller, address: request.socket.remoteAddress }
+  return { ...callerOfBearer(request.headers.authorization, verify), address: request.socket.remoteAddress }
 }
 
 function anonymousPeer(socket: Socket): Caller {

@@ -5,10 +5,11 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Caller } from '../../decision/request.ts'
 import { decodeUtf8 } from '../../decision/utf8.ts'
 import { type PdpError, toPdpError } from '../../errors.ts'
+import type { TokenVerifier } from '../bearer.ts'
+import { correlationId } from '../correlation.ts'
 import { type Answer, type AnswerLog, errorAnswer, jsonHeaders } from './answer.ts'
-import { callerOfRequest, type TokenVerifier } from './authentication.ts'
+import { callerOfRequest } from './authentication.ts'
 import { isJsonType } from './body.ts'
-import { correlationId } from './correlation.ts'
 import type { DecideHandler } from './decide-route.ts'
 
 export interface DirectOptions {
@@ -44,7 +45,7 @@ export function directDecide(options: DirectOptions): (request: IncomingMessage,
     try {
       guard(request)
       const caller = callerOfRequest(request, verifyDecide)
-      const id = correlationId(request)
+      const id = correlationId(request.headers['x-request-id'])
       receive(request, (body) => {
         if (waiting.push({ request, response, id, caller, body }) === 1) setImmediate(answerWaiting)
       })

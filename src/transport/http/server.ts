@@ -4,12 +4,13 @@ import type { Socket } from 'node:net'
 import fastify, { type FastifyBaseLogger, type FastifyError, type FastifyInstance, LogController } from 'fastify'
 import type { RecordedDecider } from '../../decision/decider.ts'
 import { PdpError } from '../../errors.ts'
+import type { TokenVerifier } from '../bearer.ts'
+import { correlationId } from '../correlation.ts'
 import type { DecideLimits } from '../decide-request.ts'
 import { adminRoutes, type Info } from './admin-routes.ts'
-import { requireBearer, type TokenVerifier } from './authentication.ts'
+import { requireBearer } from './authentication.ts'
 import { authzenRoutes } from './authzen-routes.ts'
 import { registerJsonBody, requireBody } from './body.ts'
-import { correlationId } from './correlation.ts'
 import { createDecideHandler, decideRoute } from './decide-route.ts'
 import { directDecide } from './direct.ts'
 import { fromFastify, refuseOnSocket, sendError } from './errors.ts'
@@ -48,7 +49,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   const app = fastify({
     loggerInstance: options.log,
     logController: new LogController({ disableRequestLogging: true }),
-    genReqId: correlationId,
+    genReqId: ({ headers }) => correlationId(headers['x-request-id']),
     requestIdHeader: false,
     bodyLimit: options.maxBodyBytes,
     trustProxy: false,

@@ -1,0 +1,167 @@
+// The gRPC server: its services, its bounds, health and reflection. Cleartext HTTP/2; TLS comes with the identity of callers.
+//
+// INVARIANT: no call lives without a bound: calls that bring one message must bring it within `requestTimeoutMs`, whatever
+// deadline the client asked for, and connections hold at most `maxConcurrentStreams` calls.
+import { join } from 'node:path'
+import {
+  Server,
+  ServerCredentials,
+  ServerInterceptingCall,
+  type ServerInterceptor,
+  type ServiceDefinition,
+  status,
+} from '@grpc/grpc-js'
+import { loadSync } from '@grpc/proto-loader'
+import { ReflectionService } from '@grpc/reflection'
+import { HealthImplementation } from 'grpc-health-check'
+import type { RecordedDecider } from '../../decision/decider.ts'
+import { PdpError } from '../../errors.ts'
+import type { TokenVerifier } from '../bearer.ts'
+import type { DecideLimits } from '../decide-request.ts'
+import { createDecisionService, decisionServiceName } from './decision-service.ts'
+import type { CallLog } from './service-error.ts'
+
+export interface GrpcServerOptions {
+  readonly decider: RecordedDecider
+  readonly limits: DecideLimits
+  /** Largest message, before and after decompression. Bytes. */
+  readonly maxBodyBytes: number
+  /** Longest time for the message of a call to arrive. Milliseconds. */
+  readonly requestTimeoutMs: number
+  /** Undefined: anybody may ask, which only a loopback address may offer. */
+  readonly verifyDecide: TokenVerifier | undefined
+  readonly notReady: () => readonly string[]
+  readonly log: CallLog
+}
+
+export interface GrpcServer {
+  /** @returns the port; @throws PdpError ERR_LISTEN */
+  listen(host: string, port: number): Promise<number>
+  /** Health says from now on that nothing is served. */
+  startDraining(): void
+  /** Lets running calls end for so long, then ends them. */
+  close(timeoutMs: number): Promise<void>
+}
+
+const maxConcurrentStreams = 1_000
+/** How often health is asked for. Milliseconds. */
+const healthIntervalMs = 500
+
+const protoFolder = join(import.meta.dirname, '../../../schemas')
+
+export function createGrpcServer(options: GrpcServerOptions): GrpcServer {
+  const overdue = new OverdueCalls(options.requestTimeoutMs)
+  const server = new Server({
+    'grpc.max_receive_message_length': options.maxBodyBytes,
+    'grpc.max_concurrent_streams': maxConcurrentStreams,
+    'grpc.max_metadata_size': 16_384,
+    'grpc-node.max_session_memory': 16,
+    'grpc.enable_channelz': 0,
+    interceptors: [overdue.interceptor],
+  })
+  const definitions = loadSync(['verdict/v1/decision.proto'], { includeDirs: [protoFolder] })
+  server.addService(rawService(definitions[decisionServiceName] as ServiceDefinition), createDecisionService(options))
+  const health = new HealthImplementation()
+  health.addToServer(server)
+  new ReflectionService(definitions).addToServer(server)
+
+  let draining = false
+  const setHealth = () => {
+    const serving = !draining && options.notReady().length === 0 ? 'SERVING' : 'NOT_SERVING'
+    for (const name of ['', decisionServiceName]) health.setStatus(name, serving)
+  }
+  setHealth()
+  const timer = setInterval(setHealth, healthIntervalMs).unref()
+
+  return {
+    async listen(host, port) {
+      const address = `${host.includes(':') ? `[${host}]` : host}:${port}`
+      try {
+        return await new Promise<number>((resolve, reject) =>
+          server.bindAsync(address, ServerCredentials.createInsecure(), (error, bound) =>
+            error === null ? resolve(bound) : reject(error),
+          ),
+        )
+      } catch (cause) {
+        const { message } = cause as Error
+        const reason = message.includes('EADDRINUSE')
+          ? 'another program listens there: stop it, or choose another with --grpc-port'
+          : message
+        throw new PdpError('ERR_LISTEN', `cannot listen for gRPC on ${address}: ${reason}`, { cause })
+      }
+    },
+    startDraining() {
+      draining = true
+      setHealth()
+    },
+    async close(timeoutMs) {
+      clearInterval(timer)
+      overdue.close()
+      await new Promise<void>((resolve) => {
+        const force = setTimeout(() => {
+          server.forceShutdown()
+          resolve()
+        }, timeoutMs)
+        server.tryShutdown(() => {
+          clearTimeout(force)
+          resolve()
+        })
+      })
+    },
+  }
+}
+
+/** The service with its messages as bytes: they are read and written by our own functions. */
+function rawService(definition: ServiceDefinition): ServiceDefinition {
+  const bytes = (message: Buffer) => message
+  return Object.fromEntries(
+    Object.entries(definition).map(([name, method]) => [
+      name,
+      {
+        ...method,
+        requestDeserialize: bytes,
+        responseSerialize: (message: Uint8Array) => Buffer.from(message.buffer, message.byteOffset, message.byteLength),
+      },
+    ]),
+  )
+}
+
+/** Ends calls of one message whose message does not come. */
+class OverdueCalls {
+  readonly #waiting = new Map<ServerInterceptingCall, number>()
+  readonly #timer: NodeJS.Timeout
+
+  constructor(timeoutMs: number) {
+    this.#timer = setInterval(() => this.#end(performance.now() - timeoutMs), Math.min(timeoutMs, 1_000)).unref()
+  }
+
+  readonly interceptor: ServerInterceptor = (method, call) => {
+    if (method.requestStream) return new ServerInterceptingCall(call)
+    const watched: ServerInterceptingCall = new ServerInterceptingCall(call, {
+      start: (next) => {
+        this.#waiting.set(watched, performance.now())
+        next({
+          onReceiveHalfClose: (forward) => {
+            this.#waiting.delete(watched)
+            forward()
+          },
+          onCancel: () => void this.#waiting.delete(watched),
+        })
+      },
+    })
+    return watched
+  }
+
+  close(): void {
+    clearInterval(this.#timer)
+  }
+
+  /** Calls wait in the order in which they came. */
+  #end(before: number): void {
+    for (const [call, since] of this.#waiting) {
+      if (since > before) return
+      this.#waiting.delete(call)
+      call.sendStatus({ code: status.DEADLINE_EXCEEDED, details: 'ERR_REQUEST_TIMEOUT: the message took too long to arrive' })
+    }
+  }
+}
