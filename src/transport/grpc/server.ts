@@ -3,14 +3,7 @@
 // INVARIANT: no call lives without a bound: calls that bring one message must bring it within `requestTimeoutMs`, whatever
 // deadline the client asked for, and connections hold at most `maxConcurrentStreams` calls.
 import { join } from 'node:path'
-import {
-  Server,
-  ServerCredentials,
-  ServerInterceptingCall,
-  type ServerInterceptor,
-  type ServiceDefinition,
-  status,
-} from '@grpc/grpc-js'
+import { Server, ServerCredentials, ServerInterceptingCall, type ServerInterceptor, type ServiceDefinition, status } from '@grpc/grpc-js'
 import { loadSync } from '@grpc/proto-loader'
 import { ReflectionService } from '@grpc/reflection'
 import { HealthImplementation } from 'grpc-health-check'
