@@ -1,6 +1,7 @@
 // The configuration: one schema for the file (YAML or JSON) and the VERDICT_* variables, and the only place that
 // reads the environment. Faults are collected and reported together. docs/configuration.md is made from the schema.
 import { readFileSync } from 'node:fs'
+import { isIP } from 'node:net'
 import { parseDocument } from 'yaml'
 import { z } from 'zod'
 import { type Finding, PdpError } from './errors.ts'
@@ -79,6 +80,31 @@ const evaluationSchema = z.strictObject({
     .describe('Key of `input` under which policies find what the service established itself.'),
 })
 
+const gatewaysSchema = z.strictObject({
+  policy: z
+    .string()
+    .regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,63}(?::[^\s:]{1,512})?$/, '`bundle` or `bundle:entry/point`')
+    .optional()
+    .describe(
+      'Policy that ext_authz and the forward-auth routes ask, `bundle` or `bundle:entry/point`. Default: `envoy/authz/allow` where the bundle has it, as for opa-envoy-plugin, else its default entrypoint.',
+    ),
+  trustedProxies: z
+    .array(z.string().regex(/^[0-9a-fA-F:.]+(?:\/\d{1,3})?$/, 'an address or a network such as `10.1.0.0/16`'))
+    .default(['127.0.0.0/8', '::1'])
+    .describe(
+      'Addresses and networks of gateways whose `X-Forwarded-…` and `X-Original-…` fields are believed. Requests of others are denied at the forward-auth routes.',
+    ),
+  truncatedBodies: z
+    .enum(['deny', 'pass'])
+    .default('deny')
+    .describe('What to do where a gateway sent a part of a body only: deny, or ask the policy without `parsed_body`.'),
+  cacheControl: z
+    .string()
+    .regex(/^[\x20-\x7e]{1,256}$/)
+    .default('no-store')
+    .describe('`Cache-Control` of answers at the forward-auth routes, for gateways that keep them.'),
+})
+
 const decisionLogSchema = z.strictObject({
   folder: z.string().min(1).optional().describe('Folder of the records. Default: `decisions` in the state folder.'),
   maxFileBytes: positive.default(128 * 2 ** 20).describe('Size at which a new file begins. Bytes.'),
@@ -112,6 +138,7 @@ export const configSchema = z.strictObject({
     .prefault({}),
   requests: requestsSchema.prefault({}),
   evaluation: evaluationSchema.prefault({}),
+  gateways: gatewaysSchema.prefault({}),
   decisionLog: decisionLogSchema.prefault({}),
   log: z
     .strictObject({
@@ -184,6 +211,13 @@ function crossChecks(config: Config): Finding[] {
       code: 'config',
       message: `server.host: \`${config.server.host}\` can be reached from other machines, so callers must authenticate: set authentication.decideTokenFile, or listen on 127.0.0.1`,
     })
+  }
+  for (const proxy of config.gateways.trustedProxies) {
+    const [address = '', prefix] = proxy.split('/')
+    const family = isIP(address)
+    if (family === 0 || (prefix !== undefined && Number(prefix) > (family === 4 ? 32 : 128))) {
+      faults.push({ code: 'config', message: `gateways.trustedProxies: \`${proxy}\` is no address and no network` })
+    }
   }
   const names = config.bundles.map((bundle) => bundle.name)
   for (const name of new Set(names.filter((name, i) => names.indexOf(name) !== i))) {

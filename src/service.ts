@@ -2,7 +2,7 @@
 //   transport → identity → recorded(budgeted(explained(engine))) → transport
 // and back again when it stops. Nothing here decides anything.
 import { statSync } from 'node:fs'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, BlockList, isIPv6 } from 'node:net'
 import type { FastifyBaseLogger } from 'fastify'
 import { createRecordWriter } from './audit/decision-record.ts'
 import { openFileLog } from './audit/file-log.ts'
@@ -18,6 +18,7 @@ import { createEngine } from './policy/engine.ts'
 import { explained } from './policy/explained.ts'
 import { Toolchain } from './rego/toolchain.ts'
 import { StateFolder } from './state/state-folder.ts'
+import type { GatewayOptions } from './transport/gateway/gateway-options.ts'
 import { createGrpcServer } from './transport/grpc/server.ts'
 import type { Info } from './transport/http/admin-routes.ts'
 import { createHttpServer } from './transport/http/server.ts'
@@ -103,6 +104,7 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
       limits: { ...config.requests, forbidPrototypeKeys: true },
       maxBodyBytes: config.server.maxBodyBytes,
       requestTimeoutMs: config.server.requestTimeoutMs,
+      gateways: gatewayOptions(config, bundles),
       verifyDecide: isDecideToken && ((token: string) => (isDecideToken(token) ? { authenticated: true, id: 'token:decide' } : undefined)),
       notReady: () => {
         const reasons: string[] = []
@@ -180,6 +182,27 @@ function watchAll(config: Config, lifecycle: BundleLifecycle, log: FastifyBaseLo
   )
   return () => {
     for (const stop of stops) stop()
+  }
+}
+
+/** The entrypoint that opa-envoy-plugin asks when nothing is configured. */
+const envoyEntrypoint = 'envoy/authz/allow'
+
+function gatewayOptions({ gateways }: Config, bundles: ActiveBundles): GatewayOptions {
+  const [bundle, entrypoint] = gateways.policy?.split(':') ?? []
+  const trusted = new BlockList()
+  for (const proxy of gateways.trustedProxies) {
+    const [address, prefix] = proxy.split('/') as [string, string | undefined]
+    const family = isIPv6(address) ? 'ipv6' : 'ipv4'
+    if (prefix === undefined) trusted.addAddress(address, family)
+    else trusted.addSubnet(address, Number(prefix), family)
+  }
+  return {
+    policy: () =>
+      gateways.policy === undefined && bundles.hasEntrypoint(envoyEntrypoint) ? { entrypoint: envoyEntrypoint } : { bundle, entrypoint },
+    passTruncated: gateways.truncatedBodies === 'pass',
+    isTrustedProxy: (address) => address !== undefined && trusted.check(address, isIPv6(address) ? 'ipv6' : 'ipv4'),
+    cacheControl: gateways.cacheControl,
   }
 }
 

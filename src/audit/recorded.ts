@@ -33,7 +33,9 @@ export function recorded(
     },
   }
 
-  function record(request: DecisionRequest, decision: Decision, started: number): RecordedDecision {
+  function record(request: DecisionRequest, decided: Decision, started: number): RecordedDecision {
+    const error = decided.error === undefined ? request.refuse?.(decided) : undefined
+    const decision: Decision = error === undefined ? decided : { ...decided, outcome: 'error', error }
     const durationUs = started === 0 ? 0 : Math.round((performance.now() - started) * 1_000)
     const recorded: RecordedDecision = { ...decision, id: randomUUID() }
     if (decision.error?.code === 'ERR_INTERNAL') onInternalError(decision.error)

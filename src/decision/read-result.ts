@@ -15,9 +15,9 @@ export interface ReadResult {
 export const resultReasons = {
   /** The entrypoint has no value for this input. */
   undefined: 'undefined_decision',
-  /** The value is neither a boolean nor an object with a boolean `decision` or `allow`. */
+  /** The value is neither a boolean nor an object with a boolean `decision`, `allow` or `allowed`. */
   notBoolean: 'not_a_boolean_decision',
-  /** The object has both `decision` and `allow`, and they differ. */
+  /** The object has several of these, and they differ. */
   contradictory: 'contradictory_decision',
 } as const
 
@@ -52,16 +52,18 @@ export function readResult(result: JsonText | undefined): ReadResult {
   return read
 }
 
+/** Members that say yes or no: ours, OPA's custom, opa-envoy-plugin's. Those that are there must agree. */
+const decisionNames = ['decision', 'allow', 'allowed']
+
 function judge(result: JsonText): ReadResult {
   if (result === 'true') return allow
   if (result === 'false') return deny
   if (!result.startsWith('{')) return denied(resultReasons.notBoolean)
   const members = membersOf(result)
-  const decision = members.get('decision') ?? members.get('allow')
+  const given = decisionNames.filter((name) => members.has(name)).map((name) => members.get(name))
+  const decision = given[0]
   if (decision !== 'true' && decision !== 'false') return denied(resultReasons.notBoolean)
-  if (members.has('decision') && members.has('allow') && members.get('allow') !== decision) {
-    return denied(resultReasons.contradictory)
-  }
+  if (given.some((other) => other !== decision)) return denied(resultReasons.contradictory)
   return {
     allowed: decision === 'true',
     reasons: members.get('reasons'),

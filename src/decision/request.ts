@@ -2,6 +2,7 @@
 // Not what a client sends: the doors parse that. JSON stays text here, so that numbers keep their digits.
 
 import type { PdpError } from '../errors.ts'
+import type { Decision } from './decision.ts'
 
 /** JSON text of one value on one line: JSON.parse takes it, and toSingleLine (strict-json.ts) has nothing to change. */
 export type JsonText = string
@@ -42,6 +43,8 @@ export interface DecisionRequest {
   /** Answer only from this epoch of the bundle or a later one. */
   readonly minEpoch?: number | undefined
   readonly explain?: boolean | undefined
+  /** Of a decision that the door cannot put into words: then it is answered and recorded as this error. */
+  readonly refuse?: ((decision: Decision) => PdpError | undefined) | undefined
   /** What is wrong with the question itself, for an item of a batch: it is answered and recorded as an error. */
   readonly fault?: PdpError | undefined
 }

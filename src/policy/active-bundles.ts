@@ -53,6 +53,11 @@ export class ActiveBundles {
     return this.#byName.get(name)
   }
 
+  /** Whether the bundle that a request gets when it names none has this entrypoint. */
+  hasEntrypoint(path: string): boolean {
+    return (this.#only ?? this.#byName.get('main'))?.entrypoints.has(path) === true
+  }
+
   /**
    * @param name undefined: the only bundle, or the one called `main`
    * @throws PdpError ERR_NO_BUNDLE, ERR_UNKNOWN_BUNDLE

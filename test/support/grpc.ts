@@ -10,7 +10,7 @@ afterAll(() => {
   for (const client of clients) client.close()
 })
 
-export const definitions = loadSync(['verdict/v1/decision.proto'], {
+export const definitions = loadSync(['verdict/v1/decision.proto', 'envoy/service/auth/v3/external_auth.proto'], {
   includeDirs: [join(import.meta.dirname, '../../schemas')],
   keepCase: true,
   longs: Number,

@@ -11,6 +11,8 @@ import type { RecordedDecider } from '../../decision/decider.ts'
 import { PdpError } from '../../errors.ts'
 import type { TokenVerifier } from '../bearer.ts'
 import type { DecideLimits } from '../decide-request.ts'
+import type { GatewayOptions } from '../gateway/gateway-options.ts'
+import { authorizationServiceName, createAuthorizationService } from './authorization-service.ts'
 import { createDecisionService, decisionServiceName } from './decision-service.ts'
 import type { CallLog } from './service-error.ts'
 
@@ -23,6 +25,7 @@ export interface GrpcServerOptions {
   readonly requestTimeoutMs: number
   /** Undefined: anybody may ask, which only a loopback address may offer. */
   readonly verifyDecide: TokenVerifier | undefined
+  readonly gateways: GatewayOptions
   readonly notReady: () => readonly string[]
   readonly log: CallLog
 }
@@ -52,8 +55,9 @@ export function createGrpcServer(options: GrpcServerOptions): GrpcServer {
     'grpc.enable_channelz': 0,
     interceptors: [overdue.interceptor],
   })
-  const definitions = loadSync(['verdict/v1/decision.proto'], { includeDirs: [protoFolder] })
+  const definitions = loadSync(['verdict/v1/decision.proto', 'envoy/service/auth/v3/external_auth.proto'], { includeDirs: [protoFolder] })
   server.addService(rawService(definitions[decisionServiceName] as ServiceDefinition), createDecisionService(options))
+  server.addService(rawService(definitions[authorizationServiceName] as ServiceDefinition), createAuthorizationService(options))
   const health = new HealthImplementation()
   health.addToServer(server)
   new ReflectionService(definitions).addToServer(server)
@@ -61,7 +65,7 @@ export function createGrpcServer(options: GrpcServerOptions): GrpcServer {
   let draining = false
   const setHealth = () => {
     const serving = !draining && options.notReady().length === 0 ? 'SERVING' : 'NOT_SERVING'
-    for (const name of ['', decisionServiceName]) health.setStatus(name, serving)
+    for (const name of ['', decisionServiceName, authorizationServiceName]) health.setStatus(name, serving)
   }
   setHealth()
   const timer = setInterval(setHealth, healthIntervalMs).unref()

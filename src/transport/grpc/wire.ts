@@ -146,7 +146,7 @@ function struct(reader: WireReader, end: number, bounds: WireBounds, depth: numb
     if (bounds.limits.forbidPrototypeKeys && isForbiddenKey(key))
       throw new PdpError('ERR_FORBIDDEN_KEY', `the key \`${key}\` is not allowed`)
     if (keys.size === keys.add(key).size) throw new PdpError('ERR_DUPLICATE_KEY', 'a key appears twice in one object')
-    count(bounds)
+    countMember(bounds)
     text += `${text === '' ? '' : ','}${JSON.stringify(key)}:${value}`
   }
   return `{${text}}`
@@ -159,7 +159,7 @@ function list(reader: WireReader, end: number, bounds: WireBounds, depth: number
     const tag = reader.uint32()
     if (tag >>> 3 !== 1) throw unknownField(tag)
     elements.push(structValue(reader, embedded(reader, tag, end), bounds, depth))
-    count(bounds)
+    countMember(bounds)
   }
   return `[${elements.join(',')}]`
 }
@@ -203,7 +203,7 @@ function numberText(value: number): JsonText {
   return Object.is(value, -0) ? '-0' : JSON.stringify(value)
 }
 
-function count(bounds: WireBounds): void {
+export function countMember(bounds: WireBounds): void {
   if (++bounds.members > bounds.limits.maxMembers) {
     throw new PdpError('ERR_TOO_MANY_MEMBERS', `members and elements exceed maxMembers \`${bounds.limits.maxMembers}\``)
   }

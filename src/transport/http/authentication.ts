@@ -34,7 +34,7 @@ export function callerOfRequest(request: IncomingMessage, verify: TokenVerifier 
   return { ...callerOfBearer(request.headers.authorization, verify), address: request.socket.remoteAddress }
 }
 
-function anonymousPeer(socket: Socket): Caller {
+export function anonymousPeer(socket: Socket): Caller {
   let caller = anonymous.get(socket)
   if (caller === undefined) {
     caller = { authenticated: false, address: socket.remoteAddress }

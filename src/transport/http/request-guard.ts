@@ -1,6 +1,7 @@
 // What every HTTP request must pass before a route sees it: one reading of its target, its host, its credentials.
 import type { IncomingMessage } from 'node:http'
 import { PdpError } from '../../errors.ts'
+import { isAmbiguous } from '../gateway/target.ts'
 
 export interface GuardOptions {
   /** Host names, without port, that are answered; undefined: any that is well formed. */
@@ -8,8 +9,6 @@ export interface GuardOptions {
 }
 
 const hostPattern = /^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?$/
-/** Characters that some reader of a path takes for another, or drops. */
-const ambiguous = /[\\;\x00-\x20\x7f-\uffff]|\/\/|%(?:2f|5c|2e|00|25|3b)/i
 const credentialInQuery = /[?&](?:access_token|token|id_token|authorization)=/i
 
 const refusals = new WeakMap<IncomingMessage, PdpError>()
@@ -19,12 +18,12 @@ export function rewriteTarget(request: IncomingMessage): string {
   const target = request.url ?? ''
   if (target.startsWith('/')) {
     const end = target.indexOf('?')
-    if (!ambiguous.test(end < 0 ? target : target.slice(0, end))) return target
+    if (!isAmbiguous(end < 0 ? target : target.slice(0, end))) return target
     return refuse(request, new PdpError('ERR_NOT_FOUND', 'no such route'))
   }
   // Absolute form (RFC 9112 §3.2.2): its host must be the one of the Host field.
   const absolute = /^https?:\/\/([^/?#]+)(\/[^#]*)?$/i.exec(target)
-  if (absolute !== null && absolute[1] === request.headers.host && !ambiguous.test(absolute[2] ?? '/')) return absolute[2] ?? '/'
+  if (absolute !== null && absolute[1] === request.headers.host && !isAmbiguous(absolute[2] ?? '/')) return absolute[2] ?? '/'
   return refuse(request, new PdpError('ERR_HOST_REFUSED', 'the request target and the Host field disagree'))
 }
 

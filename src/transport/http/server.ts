@@ -7,6 +7,7 @@ import { PdpError } from '../../errors.ts'
 import type { TokenVerifier } from '../bearer.ts'
 import { correlationId } from '../correlation.ts'
 import type { DecideLimits } from '../decide-request.ts'
+import type { GatewayOptions } from '../gateway/gateway-options.ts'
 import { adminRoutes, type Info } from './admin-routes.ts'
 import { requireBearer } from './authentication.ts'
 import { authzenRoutes } from './authzen-routes.ts'
@@ -14,6 +15,7 @@ import { registerJsonBody, requireBody } from './body.ts'
 import { createDecideHandler, decideRoute } from './decide-route.ts'
 import { directDecide } from './direct.ts'
 import { fromFastify, refuseOnSocket, sendError } from './errors.ts'
+import { gatewayRoutes, isGatewayPath, sendRefusal } from './gateway-routes.ts'
 import { opaRoutes } from './opa-routes.ts'
 import { publicRoutes } from './public-routes.ts'
 import { guardRequest, rewriteTarget } from './request-guard.ts'
@@ -28,6 +30,7 @@ export interface HttpServerOptions {
   /** Undefined: the decide scope is open, which only a loopback address may be. */
   readonly verifyDecide: TokenVerifier | undefined
   readonly verifyAdmin: TokenVerifier
+  readonly gateways: GatewayOptions
   readonly notReady: () => readonly string[]
   readonly info: () => Info
   readonly log: FastifyBaseLogger
@@ -77,10 +80,15 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
       done(error as Error)
     }
   })
-  app.setErrorHandler((error: FastifyError | PdpError, request, reply) => sendError(request, reply, fromFastify(error)))
+  app.setErrorHandler((error: FastifyError | PdpError, request, reply) =>
+    isGatewayPath(request.originalUrl)
+      ? sendRefusal(request, reply, fromFastify(error), options.gateways)
+      : sendError(request, reply, fromFastify(error)),
+  )
   registerJsonBody(app, options.maxBodyBytes)
 
   app.register(async (scope) => publicRoutes(scope, options.notReady))
+  app.register(async (scope) => gatewayRoutes(scope, options))
   const requireDecide = async (scope: FastifyInstance) => {
     if (options.verifyDecide !== undefined) scope.addHook('onRequest', requireBearer(options.verifyDecide))
   }
@@ -107,6 +115,8 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   })
   app.setNotFoundHandler((request, reply) => {
     const allowed = allMethods.filter((method) => app.hasRoute({ method, url: request.url.split('?')[0] as string }))
+    if (isGatewayPath(request.originalUrl))
+      return sendRefusal(request, reply, new PdpError('ERR_NOT_FOUND', 'no such route'), options.gateways)
     if (allowed.length === 0) return sendError(request, reply, new PdpError('ERR_NOT_FOUND', 'no such route'))
     reply.header('allow', allowed.join(', '))
     return sendError(request, reply, new PdpError('ERR_METHOD_NOT_ALLOWED', `the method must be ${allowed.join(' or ')}`))
