@@ -68,7 +68,7 @@ export function gatewayRoutes(app: FastifyInstance, { decider, limits, maxBodyBy
         const answer = await ask(request, 'forward-auth', { ...parts, input, fault: unverified(request) })
         const { result } = answer
         const fields = answer.allowed ? [...result.headers, ...result.responseHeadersToAdd] : result.headers
-        return send(reply, answer, statusOf(answer.status), fields, statusOf === asItIs, gateways)
+        return send(reply, answer, answer.allowed ? 200 : statusOf(answer.status), fields, statusOf === asItIs, gateways)
       },
     })
   }
