@@ -99,6 +99,7 @@ export class BundleLifecycle {
         defaultEntrypoint: defaultEntrypoint ?? manifest.metadata.default_entrypoint,
         inputReads,
         functions,
+        search: manifest.metadata.search ?? {},
       },
       await this.#builtinHost(),
       this.#config.evaluation,

@@ -105,6 +105,19 @@ const gatewaysSchema = z.strictObject({
     .describe('`Cache-Control` of answers at the forward-auth routes, for gateways that keep them.'),
 })
 
+const authzenSchema = z.strictObject({
+  publicUrl: z
+    .string()
+    .regex(/^https:\/\/[A-Za-z0-9._[\]:-]+$/, 'https, a host and perhaps a port, nothing behind')
+    .optional()
+    .describe('Where clients of AuthZEN reach this service, for its metadata. Default: https and the Host of the request.'),
+  metadataKeyFile: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('Private key in PEM (Ed25519, P-256, P-384, RSA) that signs the metadata. Default: they are not signed.'),
+})
+
 const decisionLogSchema = z.strictObject({
   folder: z.string().min(1).optional().describe('Folder of the records. Default: `decisions` in the state folder.'),
   maxFileBytes: positive.default(128 * 2 ** 20).describe('Size at which a new file begins. Bytes.'),
@@ -139,6 +152,7 @@ export const configSchema = z.strictObject({
   requests: requestsSchema.prefault({}),
   evaluation: evaluationSchema.prefault({}),
   gateways: gatewaysSchema.prefault({}),
+  authzen: authzenSchema.prefault({}),
   decisionLog: decisionLogSchema.prefault({}),
   log: z
     .strictObject({

@@ -1,7 +1,7 @@
 // The composition root: reads from top to bottom as a decision goes,
 //   transport → identity → recorded(budgeted(explained(engine))) → transport
 // and back again when it stops. Nothing here decides anything.
-import { statSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { type AddressInfo, BlockList, isIPv6 } from 'node:net'
 import type { FastifyBaseLogger } from 'fastify'
 import { createRecordWriter } from './audit/decision-record.ts'
@@ -18,6 +18,7 @@ import { createEngine } from './policy/engine.ts'
 import { explained } from './policy/explained.ts'
 import { Toolchain } from './rego/toolchain.ts'
 import { StateFolder } from './state/state-folder.ts'
+import { type MetadataKey, parseMetadataKey } from './transport/authzen-metadata.ts'
 import type { GatewayOptions } from './transport/gateway/gateway-options.ts'
 import { createGrpcServer } from './transport/grpc/server.ts'
 import type { Info } from './transport/http/admin-routes.ts'
@@ -120,6 +121,8 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
       hosts: servedHosts(config),
       verifyAdmin: (token) => (isAdminToken(token) ? { authenticated: true, id: 'token:admin' } : undefined),
       info,
+      candidates: () => bundles.candidates(),
+      authzen: { publicUrl: config.authzen.publicUrl, metadataKey: readMetadataKey(config) },
     })
     const grpc = createGrpcServer(doors)
     await listen(http.app, config)
@@ -182,6 +185,16 @@ function watchAll(config: Config, lifecycle: BundleLifecycle, log: FastifyBaseLo
   )
   return () => {
     for (const stop of stops) stop()
+  }
+}
+
+function readMetadataKey({ authzen: { metadataKeyFile: file } }: Config): MetadataKey | undefined {
+  if (file === undefined) return undefined
+  try {
+    return parseMetadataKey(readFileSync(file, 'utf8'))
+  } catch (cause) {
+    if (cause instanceof PdpError) throw cause
+    throw new PdpError('ERR_FILE', `authzen.metadataKeyFile: \`${file}\` cannot be read: ${(cause as Error).message}`, { cause })
   }
 }
 

@@ -34,6 +34,7 @@ const owners: Readonly<Record<string, readonly string[]>> = {
   'grpc-health-check': ['transport/grpc/server.ts'],
   'protobufjs/minimal.js': ['transport/grpc'],
   pino: ['cli/serve.ts'],
+  jose: ['transport/authzen-metadata.ts'],
   commander: ['main.ts', 'cli'],
   'tar-stream': ['bundles/archive.ts'],
   yaml: ['config.ts'],

@@ -11,6 +11,9 @@ const readsSchema = z.object({
   nondeterministic: z.array(z.string()),
 })
 
+/** Where the data holds who and what there is, by type: paths such as `rbac/users`. For actions the type is the resource's; `*`: any. */
+const candidatesSchema = z.record(z.string().min(1), z.string().regex(/^[^/]+(?:\/[^/]+)*$/, 'a path such as `rbac/users`'))
+
 const manifestSchema = z.looseObject({
   revision: z.string().default(''),
   roots: z.array(z.string()).optional(),
@@ -19,6 +22,10 @@ const manifestSchema = z.looseObject({
   metadata: z
     .looseObject({
       default_entrypoint: z.string().optional(),
+      search: z
+        .object({ subject: candidatesSchema.default({}), resource: candidatesSchema.default({}), action: candidatesSchema.default({}) })
+        .partial()
+        .optional(),
       verdict: z.looseObject({ reads: z.record(z.string(), readsSchema).default({}) }).optional(),
     })
     .default({}),

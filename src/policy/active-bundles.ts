@@ -1,5 +1,6 @@
 // The bundles that answer now, by name. A swap replaces one reference between two requests, so a request sees one
 // bundle whole: the old one or the new one.
+import type { Candidates } from '../decision/candidates.ts'
 import type { PolicyIdentity } from '../decision/decision.ts'
 import { PdpError } from '../errors.ts'
 import type { PolicyInstance } from './policy-instance.ts'
@@ -34,7 +35,11 @@ export interface ActiveBundle {
   readonly modules: Readonly<Record<string, string>>
   /** JSON text. */
   readonly data: string
+  /** Who and what there is, as the bundle declares it for searches. */
+  readonly candidates: Candidates
 }
+
+const noCandidates: Candidates = { kinds: new Set(), of: () => [] }
 
 export class ActiveBundles {
   readonly #byName = new Map<string, ActiveBundle>()
@@ -51,6 +56,11 @@ export class ActiveBundles {
 
   get(name: string): ActiveBundle | undefined {
     return this.#byName.get(name)
+  }
+
+  /** Those of the bundle that a request gets when it names none. */
+  candidates(): Candidates {
+    return (this.#only ?? this.#byName.get('main'))?.candidates ?? noCandidates
   }
 
   /** Whether the bundle that a request gets when it names none has this entrypoint. */

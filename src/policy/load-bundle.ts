@@ -2,6 +2,7 @@
 import { PdpError } from '../errors.ts'
 import type { ActiveBundle, Entrypoint } from './active-bundles.ts'
 import type { BuiltinHost } from './builtin-host.ts'
+import { type CandidatePaths, findCandidates } from './candidates.ts'
 import { PolicyInstance } from './policy-instance.ts'
 import type { PolicyLimits } from './policy-limits.ts'
 import { compilePolicyModule, type PolicyModule } from './policy-module.ts'
@@ -21,6 +22,8 @@ export interface BundleParts {
   readonly inputReads: Readonly<Record<string, readonly (readonly string[])[]>>
   /** Functions that each entrypoint can call; an entrypoint that is missing here calls all that the module has. */
   readonly functions: Readonly<Record<string, readonly string[]>>
+  /** Where the data says who and what there is. */
+  readonly search: CandidatePaths
 }
 
 /** Puts a policy where the network is; undefined: nowhere. */
@@ -76,6 +79,7 @@ export async function loadBundle(
       defaultEntrypoint: defaultPath === undefined ? undefined : entrypoints.get(defaultPath),
       modules: parts.modules,
       data: parts.data,
+      candidates: findCandidates(parts.data, parts.search),
     }
   }
 }

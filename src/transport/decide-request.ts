@@ -156,7 +156,8 @@ export function splitPolicy(policy: string): [string, string | undefined] {
   return colon < 0 ? [policy, undefined] : [policy.slice(0, colon), policy.slice(colon + 1)]
 }
 
-function invalid(error: z.ZodError): PdpError {
+/** The first of what a schema finds. */
+export function invalid(error: z.ZodError): PdpError {
   const first = error.issues[0]
   const where = first === undefined || first.path.length === 0 ? 'body' : first.path.join('.')
   return new PdpError('ERR_INVALID_REQUEST', `${where}: ${first?.message ?? 'is not as it should be'}`)

@@ -20,7 +20,7 @@ const maxTurnMs = 10
 
 /** Asks the only question of a body that is no batch. */
 export function decideOne(body: DecideBody, facts: RequestFacts, decider: RecordedDecider): RecordedDecision | Promise<RecordedDecision> {
-  return decider.decide(toRequest(body, body.questions[0] as Question, facts))
+  return decider.decide(requestOf(body.questions[0] as Question, facts, body))
 }
 
 /** Asks the questions of a batch; the list ends early where the semantic says so. */
@@ -28,7 +28,7 @@ export async function decideBatch(body: DecideBody, facts: RequestFacts, decider
   const decisions: RecordedDecision[] = []
   let turnStarted = performance.now()
   for (const question of body.questions) {
-    const asked = decider.decide(toRequest(body, question, facts))
+    const asked = decider.decide(requestOf(question, facts, body))
     const decision = asked instanceof Promise ? await asked : asked
     decisions.push(decision)
     const allowed = decision.outcome === 'allow'
@@ -42,7 +42,10 @@ export async function decideBatch(body: DecideBody, facts: RequestFacts, decider
   return decisions
 }
 
-function toRequest(body: DecideBody, question: Question, facts: RequestFacts): DecisionRequest {
+/** What a body says of all its questions. */
+type Demands = Partial<Pick<DecideBody, 'bundle' | 'entrypoint' | 'minEpoch' | 'explain' | 'token'>>
+
+export function requestOf(question: Question, facts: RequestFacts, demands: Demands): DecisionRequest {
   return {
     door: facts.door,
     correlationId: facts.correlationId,
@@ -53,11 +56,11 @@ function toRequest(body: DecideBody, question: Question, facts: RequestFacts): D
     subject: question.subject,
     action: question.action,
     resource: question.resource,
-    bundle: body.bundle,
-    entrypoint: body.entrypoint,
-    minEpoch: body.minEpoch,
-    explain: body.explain,
-    fault: question.fault ?? (body.token === undefined ? undefined : unverifiable),
+    bundle: demands.bundle,
+    entrypoint: demands.entrypoint,
+    minEpoch: demands.minEpoch,
+    explain: demands.explain,
+    fault: question.fault ?? (demands.token === undefined ? undefined : unverifiable),
   }
 }
 

@@ -10,7 +10,7 @@ import type { DecideLimits } from '../decide-request.ts'
 import type { GatewayOptions } from '../gateway/gateway-options.ts'
 import { adminRoutes, type Info } from './admin-routes.ts'
 import { requireBearer } from './authentication.ts'
-import { authzenRoutes } from './authzen-routes.ts'
+import { type AuthzenOptions, authzenMetadataRoute, authzenRoutes } from './authzen-routes.ts'
 import { registerJsonBody, requireBody } from './body.ts'
 import { createDecideHandler, decideRoute } from './decide-route.ts'
 import { directDecide } from './direct.ts'
@@ -31,6 +31,8 @@ export interface HttpServerOptions {
   readonly verifyDecide: TokenVerifier | undefined
   readonly verifyAdmin: TokenVerifier
   readonly gateways: GatewayOptions
+  readonly candidates: AuthzenOptions['candidates']
+  readonly authzen: AuthzenOptions['authzen']
   readonly notReady: () => readonly string[]
   readonly info: () => Info
   readonly log: FastifyBaseLogger
@@ -94,6 +96,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   }
   app.register(async (scope) => {
     await requireDecide(scope)
+    scope.register(async (inner) => authzenMetadataRoute(inner, options))
     opaRoutes(scope, options)
   })
   app.register(async (scope) => {
