@@ -1,8 +1,9 @@
 // Floods of HTTP/2 frames against a service of its own process: its memory comes back, and good clients are answered meanwhile.
-import { readFileSync } from 'node:fs'
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { describe, expect, test } from '@jest/globals'
-import { serveCli } from '../support/cli.ts'
+import { afterAll, describe, expect, test } from '@jest/globals'
 import { call, grpcClient } from '../support/grpc.ts'
 import { callFields, fields, flag, frame, frameType, RawHttp2 } from '../support/raw-http2.ts'
 import { question } from '../support/service.ts'
@@ -34,15 +35,31 @@ const floods: Record<string, (part: number) => Buffer> = {
   'windows that overflow': () => many(10, () => frame(frameType.windowUpdate, 0, 0, Buffer.from([0x7f, 0xff, 0xff, 0xff]))),
 }
 
-function residentMiB(pid: number): number {
-  return Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1_024
+const children: ChildProcess[] = []
+afterAll(() => {
+  for (const child of children) child.kill('SIGKILL')
+})
+
+/** A service on its own, and what memory it uses. */
+async function start(): Promise<{ address: string; usedMiB(): Promise<number> }> {
+  const child = fork(join(import.meta.dirname, 'http2-abuse-child.ts'), [tempFolder(policy), tempFolder()], {
+    execArgv: ['--disable-warning=ExperimentalWarning'],
+  })
+  children.push(child)
+  const [{ address }] = (await once(child, 'message')) as [{ address: string }]
+  return {
+    address,
+    async usedMiB() {
+      child.send('how much?')
+      const [{ usedBytes }] = (await once(child, 'message')) as [{ usedBytes: number }]
+      return usedBytes / 2 ** 20
+    },
+  }
 }
 
 describe('floods', () => {
   test('end their own connection, or cost nothing: good clients are answered, memory comes back', async () => {
-    const { url, out, child } = await serveCli(['--bundle', tempFolder(policy), '--state', tempFolder()])
-    const address = /gRPC at (\S+)/.exec(out.stdout)?.[1] as string
-    expect(url).toBeDefined()
+    const { address, usedMiB } = await start()
     const client = grpcClient(address, 'verdict.v1.DecisionService')
     const ask = async () => {
       const { code, message } = await call(client, 'Decide', question)
@@ -62,24 +79,21 @@ describe('floods', () => {
       await sleep(1_500)
     }
     // The first rounds warm the code up.
-    // V8's heap takes some rounds to find its size.
-    for (let i = 0; i < 6; i++) await round()
-    const before = residentMiB(child.pid as number)
-    for (let i = 0; i < 3; i++) await round()
-    const after = residentMiB(child.pid as number)
-    expect(after).toBeLessThan(before * 1.05)
-    child.kill('SIGTERM')
+    // The first round warms the code up.
+    await round()
+    const before = await usedMiB()
+    for (let i = 0; i < 4; i++) await round()
+    expect(await usedMiB()).toBeLessThan(before * 1.05)
   }, 120_000)
 
   test.each(['calls that are opened and cancelled', 'fields that never end', 'windows that overflow', 'data without bytes'])(
     '%s: the connection is ended',
     async (name) => {
-      const { out, child } = await serveCli(['--bundle', tempFolder(policy), '--state', tempFolder()])
-      const connection = new RawHttp2(/gRPC at (\S+)/.exec(out.stdout)?.[1] as string)
+      const { address } = await start()
+      const connection = new RawHttp2(address)
       for (let part = 0; part < 200 && (await connection.send(floods[name]?.(part) as Buffer)); part++) await sleep(2)
       await connection.until(({ closed, types }) => closed || types.includes(frameType.goaway))
       connection.close()
-      child.kill('SIGTERM')
     },
     30_000,
   )
