@@ -1,5 +1,5 @@
 // The composition root: reads from top to bottom as a decision goes,
-//   transport → identity → recorded(budgeted(explained(engine))) → transport
+//   transport → identity → recorded(budgeted(filtered(explained(engine)))) → transport
 // and back again when it stops. Nothing here decides anything.
 import { readFileSync, statSync } from 'node:fs'
 import { type AddressInfo, BlockList, isIPv6 } from 'node:net'
@@ -16,12 +16,14 @@ import { createFixedToken, createTokenFile } from './identity/token-file.ts'
 import { ActiveBundles } from './policy/active-bundles.ts'
 import { createEngine } from './policy/engine.ts'
 import { explained } from './policy/explained.ts'
+import { filtered } from './policy/filtered.ts'
 import { Toolchain } from './rego/toolchain.ts'
 import { StateFolder } from './state/state-folder.ts'
 import { type MetadataKey, parseMetadataKey } from './transport/authzen-metadata.ts'
 import type { GatewayOptions } from './transport/gateway/gateway-options.ts'
 import { createGrpcServer } from './transport/grpc/server.ts'
 import type { Info } from './transport/http/admin-routes.ts'
+import type { OpaConfig } from './transport/http/opa-admin-routes.ts'
 import { createHttpServer } from './transport/http/server.ts'
 import { version } from './version.ts'
 
@@ -70,10 +72,11 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
     const { trustedKey } = config.evaluation
     const engine = createEngine(bundles, { trustedKey })
     const withTrace = explained(engine, bundles, trustedKey, async (question) => {
-      const { trace } = await toolchain.eval({ ...question, explain: 'full' })
+      const { trace } = await toolchain.eval(question)
       return trace ?? ''
     })
-    const budgeted = withStepBudget(withTrace, { stepsPerSecond: config.evaluation.callerStepsPerSecond, now: () => performance.now() })
+    const withFilters = filtered(withTrace, bundles, trustedKey, (question) => toolchain.filters(question))
+    const budgeted = withStepBudget(withFilters, { stepsPerSecond: config.evaluation.callerStepsPerSecond, now: () => performance.now() })
     const decider = recorded(budgeted, decisionLog, createRecordWriter({ ...config.decisionLog, labels: config.labels }), (error) =>
       log.error({ cause: (error.cause as Error | undefined)?.stack }, 'internal error'),
     )
@@ -121,6 +124,7 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
       hosts: servedHosts(config),
       verifyAdmin: (token) => (isAdminToken(token) ? { authenticated: true, id: 'token:admin' } : undefined),
       info,
+      opa: { config: () => opaConfig(config, bundles), yamlToJson: (text: string) => toolchain.yamlToJson(text) },
       candidates: () => bundles.candidates(),
       authzen: { publicUrl: config.authzen.publicUrl, metadataKey: readMetadataKey(config) },
     })
@@ -144,6 +148,15 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
   } catch (thrown) {
     await closeAll().catch(() => {})
     throw thrown
+  }
+}
+
+/** What OPA's clients read of the configuration: nothing that names a file or a secret. */
+function opaConfig({ labels, gateways }: Config, bundles: ActiveBundles): OpaConfig {
+  return {
+    labels,
+    default_decision: bundles.list()[0]?.defaultEntrypoint?.identity.entrypoint,
+    plugins: { envoy_ext_authz_grpc: { path: gateways.policy ?? envoyEntrypoint } },
   }
 }
 

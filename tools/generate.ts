@@ -7,6 +7,7 @@ import { recordSchema } from '../src/audit/record-schema.ts'
 import { configSchema, listSettings } from '../src/config.ts'
 import { decideAnswerSchema, decideRequestSchema, errorAnswerSchema } from '../src/transport/decide-schema.ts'
 import { infoSchema } from '../src/transport/http/admin-routes.ts'
+import { openapi } from '../src/transport/http/openapi.ts'
 
 /** The files, by path relative to the repository. */
 export function generatedFiles(): Record<string, string> {
@@ -23,6 +24,7 @@ export function generatedFiles(): Record<string, string> {
     files[`schemas/${name}.json`] =
       `${JSON.stringify({ title: name, ...z.toJSONSchema(schema, { io, target: 'draft-2020-12' }) }, undefined, 2)}\n`
   }
+  files['schemas/openapi.json'] = `${JSON.stringify(openapi(), undefined, 2)}\n`
   files['docs/configuration.md'] = configurationPage()
   return files
 }

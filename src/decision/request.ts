@@ -23,6 +23,22 @@ export interface TraceIds {
   readonly spanId: string
 }
 
+/** Which steps of OPA's evaluator a trace shows. */
+export type ExplainMode = 'notes' | 'fails' | 'full'
+
+/** What a filter of data is compiled from and into. */
+export interface FilterDemand {
+  /** Pairs such as `sql` and `postgresql`, at least one. */
+  readonly targets: readonly (readonly [target: string, dialect: string])[]
+  /** References such as `input.fruits`; empty: those that the rule's annotation names. */
+  readonly unknowns: readonly string[]
+  /** Empty: the one that the rule's annotation names, if any. */
+  readonly maskRule: string
+  readonly disableInlining: readonly string[]
+  /** Names of tables and columns, as JSON text. */
+  readonly mappings: JsonText | undefined
+}
+
 export interface DecisionRequest {
   /** The protocol that asked, for example `decide`. */
   readonly door: string
@@ -42,7 +58,10 @@ export interface DecisionRequest {
   readonly entrypoint?: string | undefined
   /** Answer only from this epoch of the bundle or a later one. */
   readonly minEpoch?: number | undefined
-  readonly explain?: boolean | undefined
+  /** True: all that OPA's evaluator traces. */
+  readonly explain?: boolean | ExplainMode | undefined
+  /** Instead of a decision: what is left of the rule when a part of its input is unknown. */
+  readonly filter?: FilterDemand | undefined
   /** Of a decision that the door cannot put into words: then it is answered and recorded as this error. */
   readonly refuse?: ((decision: Decision) => PdpError | undefined) | undefined
   /** What is wrong with the question itself, for an item of a batch: it is answered and recorded as an error. */

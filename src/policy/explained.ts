@@ -1,7 +1,7 @@
 // A decider that adds OPA's own trace to decisions whose request asks for it. The decision stays the engine's.
 import type { Decider } from '../decision/decider.ts'
 import type { Decision } from '../decision/decision.ts'
-import type { DecisionRequest, JsonText } from '../decision/request.ts'
+import type { DecisionRequest, ExplainMode, JsonText } from '../decision/request.ts'
 import { toPdpError } from '../errors.ts'
 import type { ActiveBundles } from './active-bundles.ts'
 import { withTrusted } from './trusted-input.ts'
@@ -13,6 +13,7 @@ export type Explainer = (question: {
   readonly input: JsonText | undefined
   readonly entrypoint: string
   readonly timeNs: bigint
+  readonly explain: ExplainMode
 }) => Promise<string>
 
 /** Explanations that may be under way at once: each takes a worker tens of milliseconds. */
@@ -23,12 +24,13 @@ export function explained(inner: Decider, bundles: ActiveBundles, trustedKey: st
   return {
     decide(request: DecisionRequest): Decision | Promise<Decision> {
       const decided = inner.decide(request)
-      if (request.explain !== true) return decided
-      return addTrace(request, decided)
+      const { explain: mode } = request
+      if (mode === undefined || mode === false) return decided
+      return addTrace(request, decided, mode === true ? 'full' : mode)
     },
   }
 
-  async function addTrace(request: DecisionRequest, decided: Decision | Promise<Decision>): Promise<Decision> {
+  async function addTrace(request: DecisionRequest, decided: Decision | Promise<Decision>, mode: ExplainMode): Promise<Decision> {
     const decision = await decided
     const bundle = decision.policy === undefined ? undefined : bundles.get(decision.policy.bundle)
     if (decision.policy === undefined || bundle === undefined || bundle.epoch !== decision.policy.epoch) return decision
@@ -42,6 +44,7 @@ export function explained(inner: Decider, bundles: ActiveBundles, trustedKey: st
         input: withTrusted(request.input, trustedKey, decision.trusted ?? '{}'),
         entrypoint: decision.policy.entrypoint,
         timeNs: BigInt(request.timeMs) * 1_000_000n,
+        explain: mode,
       })
       return { ...decision, explanation }
     } catch (thrown) {

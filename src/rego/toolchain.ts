@@ -2,6 +2,7 @@
 // Not the built-in functions of a running policy: those are called on the thread that evaluates (reactor.ts).
 import { Worker } from 'node:worker_threads'
 import { elementsOf, membersOf } from '../decision/json-text.ts'
+import type { FilterDemand } from '../decision/request.ts'
 import { type Finding, PdpError, type PdpErrorCode } from '../errors.ts'
 import type { WorkerMessage, WorkerRequest } from './worker.ts'
 
@@ -92,6 +93,16 @@ export interface EvalRequest extends RegoSources {
   readonly strictBuiltinErrors?: boolean | undefined
   readonly explain?: 'notes' | 'fails' | 'full' | undefined
   readonly timeNs?: bigint | undefined
+}
+
+export interface FiltersRequest extends RegoSources {
+  /** JSON text; absent: no data. */
+  readonly data?: string | undefined
+  /** JSON text; absent: `input` is undefined where it is known. */
+  readonly input?: string | undefined
+  /** Path of the rule, `package/rule`. */
+  readonly path: string
+  readonly demand: FilterDemand
 }
 
 export interface EvalResult {
@@ -217,6 +228,18 @@ export class Toolchain {
       if (failures !== undefined) return new PdpError('ERR_REGO', failures[0]?.message ?? '', { findings: failures })
       return { result: defined ? membersOf(answer).get('result') : undefined, trace: undefined }
     })
+  }
+
+  /**
+   * What is left of a rule when a part of its input is unknown, as filters of data by OPA's partial evaluation.
+   * @returns JSON text: for each target in order `{target, dialect, defined, query?, masks?}`
+   * @throws PdpError ERR_REGO also where what is left cannot be said in a target's language
+   */
+  filters(request: FiltersRequest): Promise<string> {
+    const { demand, path } = request
+    const { targets, unknowns, maskRule, disableInlining, mappings } = demand
+    const wired = { ...wire(request), path, targets, unknowns, mask_rule: maskRule, disable_inlining: disableInlining }
+    return this.#run('filters', withRaw(wired, { data: request.data, input: request.input, mappings }))
   }
 
   /** YAML as OPA reads it, as JSON text. @throws PdpError ERR_REGO */

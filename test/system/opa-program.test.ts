@@ -78,6 +78,90 @@ withOpa('the opa program', () => {
     await service.stop()
   })
 
+  test('compiles the same data filters, and prints the same way', async () => {
+    const folder = tempFolder({
+      'f.rego': `package f
+
+# METADATA
+# scope: document
+# entrypoint: true
+# compile:
+#   unknowns: [input.fruits]
+#   mask_rule: data.f.masks
+include if input.fruits.colour in data.favourites[input.user]
+
+include if input.fruits.price < input.budget
+
+include if {
+	startswith(input.fruits.name, "a")
+	input.fruits.sold == false
+}
+
+masks.fruits.supplier := {"replace": {"value": "x"}} if input.user != "root"
+
+# METADATA
+# entrypoint: true
+untranslatable if regex.match("a+", input.fruits.name)
+
+# METADATA
+# entrypoint: true
+echo := input.value
+`,
+      'data.json': '{"favourites":{"alice":["red","green"]}}',
+    })
+    const service = await startTestService(folder)
+    const port = await freePort()
+    const server = spawn(opa as string, ['run', '-s', '--addr', `127.0.0.1:${port}`, folder], { stdio: 'ignore' })
+    try {
+      await untilUp(`http://127.0.0.1:${port}/health`)
+      const accepts = [
+        'sql.postgresql',
+        'sql.mysql',
+        'sql.sqlserver',
+        'sql.sqlite',
+        'ucast.all',
+        'ucast.minimal',
+        'ucast.prisma',
+        'ucast.linq',
+        'multitarget',
+      ]
+      const targetDialects = ['sql+postgresql', 'sql+sqlite', 'ucast+prisma']
+      const bodies = [
+        { input: { user: 'alice', budget: 5 }, options: { targetDialects } },
+        { input: { user: 'root' }, options: { targetDialects } },
+        { input: { user: 'bob', budget: 1.5 }, unknowns: ['input.fruits', 'input.user'], options: { targetDialects } },
+        {
+          input: { user: 'alice' },
+          options: { targetDialects, targetSQLTableMappings: { fruits: { $self: 'f', colour: 'c', name: 'n' } } },
+        },
+        { input: { user: 'alice' }, options: { targetDialects, maskRule: 'masks' } },
+      ]
+      const ask = async (url: string, target: string, body: object, accept: string) => {
+        const response = await fetch(`${url}${target}`, { method: 'POST', body: JSON.stringify(body), headers: { accept } })
+        const text = await response.text()
+        const { result } = response.status === 200 ? JSON.parse(text) : { result: undefined }
+        return [response.status, result]
+      }
+      for (const path of ['/v1/compile/f/include', '/v1/compile/f/untranslatable']) {
+        for (const accept of accepts) {
+          for (const body of bodies) {
+            const type = `application/vnd.opa.${accept}+json`
+            const [theirs, ours] = [await ask(`http://127.0.0.1:${port}`, path, body, type), await ask(service.url, path, body, type)]
+            expect([path, accept, body, ...ours]).toEqual([path, accept, body, ...theirs])
+          }
+        }
+      }
+      const pretty = async (url: string) =>
+        (
+          await (await fetch(`${url}/v1/data/f/echo?pretty`, { method: 'POST', body: '{"input":{"value":{"b":[1,{}],"a":"é"}}}' })).text()
+        ).replace(/\s*"decision_id": "[^"]*",/, '')
+      expect(await pretty(service.url)).toBe(await pretty(`http://127.0.0.1:${port}`))
+    } finally {
+      server.kill('SIGKILL')
+    }
+    await service.stop()
+  })
+
   test('answers the Data API as Verdict does', async () => {
     const folder = tempFolder({
       'p.rego':

@@ -38,13 +38,14 @@ func outlen() int32 { return int32(len(out)) }
 
 // operations is the closed list of what `run` does.
 var operations = map[string]func(json.RawMessage) (any, error){
-	"about":  about,
-	"build":  operation(build),
-	"check":  operation(check),
-	"eval":   operation(eval),
-	"format": operation(formatFiles),
-	"test":   operation(test),
-	"yaml":   operation(yamlToJSON),
+	"about":   about,
+	"build":   operation(build),
+	"check":   operation(check),
+	"eval":    operation(eval),
+	"filters": operation(filters),
+	"format":  operation(formatFiles),
+	"test":    operation(test),
+	"yaml":    operation(yamlToJSON),
 }
 
 // about names OPA's version and every built-in function that has an implementation, with its declaration.

@@ -21,6 +21,8 @@ export interface OpaAnswerOptions {
   readonly version?: string
   /** Given: with metrics. */
   readonly handlerNs?: bigint
+  /** Whether a trace was asked for. */
+  readonly explained?: boolean
 }
 
 /** An answer in OPA's terms. */
@@ -61,6 +63,7 @@ export function toV1Answer(decision: RecordedDecision, path: string, options: Op
   const failure = failureOf(decision)
   if (failure !== undefined) return failure
   const parts = [`"decision_id":"${decision.id}"`]
+  if (options.explained === true) parts.push(`"explanation":${JSON.stringify((decision.explanation ?? '').split('\n').filter(Boolean))}`)
   if (options.handlerNs !== undefined)
     parts.push(`"metrics":{"counter_verdict_steps":${decision.steps},"timer_server_handler_ns":${options.handlerNs}}`)
   if (options.version !== undefined) parts.push(`"provenance":${provenanceOf(decision, options.version)}`)
@@ -97,11 +100,12 @@ const opaCodes: Readonly<Record<number, string>> = {
   503: 'unavailable',
 }
 
-function isUnknown({ error }: RecordedDecision): boolean {
+export function isUnknown({ error }: RecordedDecision): boolean {
   return error?.code === 'ERR_UNKNOWN_ENTRYPOINT' || error?.code === 'ERR_ENTRYPOINT_REQUIRED' || error?.code === 'ERR_UNKNOWN_BUNDLE'
 }
 
-function failureOf(decision: RecordedDecision): OpaAnswer | undefined {
+/** The answer where the policy gave none; undefined: it did, or there is no such policy. */
+export function failureOf(decision: RecordedDecision): OpaAnswer | undefined {
   const { error } = decision
   if (error === undefined || isUnknown(decision)) return undefined
   const status = httpStatus[error.code] === 503 ? 503 : 500

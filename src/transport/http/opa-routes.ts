@@ -1,27 +1,21 @@
-// OPA's REST API for clients that have it: the Data API, v1 and v0, and the default decision.
-// Not here: what writes (policies and data come in bundles), ad-hoc queries, partial evaluation.
+// OPA's REST API for clients that have it: the Data API, v1 and v0, batches, the default decision, data filters.
+// Refused, and it says so: what writes (policies and data come in bundles), and ad-hoc queries.
 // @see https://www.openpolicyagent.org/docs/rest-api
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { RecordedDecider } from '../../decision/decider.ts'
 import type { RecordedDecision } from '../../decision/decision.ts'
+import type { ExplainMode, FilterDemand, JsonText } from '../../decision/request.ts'
 import { PdpError } from '../../errors.ts'
 import { childSpan } from '../../telemetry/trace-context.ts'
 import type { DecideLimits } from '../decide-request.ts'
+import { prettyJson } from '../pretty-json.ts'
 import { errorAnswer, jsonHeaders } from './answer.ts'
 import { callerOf } from './authentication.ts'
 import { isJsonType, registerJsonBody } from './body.ts'
 import { fromFastify } from './errors.ts'
-import {
-  inputOfBody,
-  inputOfText,
-  type OpaAnswer,
-  type OpaQuestion,
-  opaCodeOf,
-  opaError,
-  partsOf,
-  toV0Answer,
-  toV1Answer,
-} from './opa-data.ts'
+import { answerBatch, inputsOfBody } from './opa-batch.ts'
+import { parseCompileRequest, refusedFilter, toCompileAnswer } from './opa-compile.ts'
+import { inputOfBody, inputOfText, type OpaQuestion, opaCodeOf, opaError, partsOf, toV0Answer, toV1Answer } from './opa-data.ts'
 import { retryAfterS } from './status.ts'
 
 export interface OpaOptions {
@@ -29,9 +23,13 @@ export interface OpaOptions {
   readonly limits: DecideLimits
   readonly maxBodyBytes: number
   readonly info: () => { readonly version: string }
+  readonly opa: {
+    /** @throws PdpError ERR_REGO */
+    yamlToJson(text: string): Promise<JsonText>
+  }
 }
 
-export function opaRoutes(app: FastifyInstance, { decider, limits, maxBodyBytes, info }: OpaOptions): void {
+export function opaRoutes(app: FastifyInstance, { decider, limits, maxBodyBytes, info, opa }: OpaOptions): void {
   // A caller's input may have any key: it is passed on, never looked up by them.
   const inputLimits = { ...limits, forbidPrototypeKeys: false }
   registerJsonBody(app, maxBodyBytes, { isType: () => true, mayBeEmpty: true })
@@ -49,19 +47,19 @@ export function opaRoutes(app: FastifyInstance, { decider, limits, maxBodyBytes,
     const began = process.hrtime.bigint()
     const path = pathOf(request)
     refuseStrict(request)
-    const [metrics, provenance] = [isSet(request, 'metrics'), isSet(request, 'provenance')]
+    const [metrics, provenance] = [isSet(request, 'metrics') || isSet(request, 'instrument'), isSet(request, 'provenance')]
+    const explain = explainOf(request)
     const input =
-      request.method === 'GET'
-        ? inputOfText(parameter(request, 'input'), inputLimits)
-        : inputOfBody(request.body as string | undefined, inputLimits)
-    const decision = await ask({ input, path }, request)
+      request.method === 'GET' ? inputOfText(parameter(request, 'input'), inputLimits) : inputOfBody(await jsonOf(request), inputLimits)
+    const decision = await ask({ input, path }, request, explain)
     const handlerNs = process.hrtime.bigint() - began
-    return send(reply, toV1Answer(decision, path, { ...(provenance && { version: info().version }), ...(metrics && { handlerNs }) }))
+    const more = { ...(provenance && { version: info().version }), ...(metrics && { handlerNs }), explained: explain !== undefined }
+    return send(request, reply, toV1Answer(decision, path, more))
   }
   const v0 = (request: FastifyRequest, reply: FastifyReply) => answerV0(pathOf(request), request, reply)
   const answerV0 = async (path: string | undefined, request: FastifyRequest, reply: FastifyReply) => {
-    const input = inputOfText(request.body as string | undefined, inputLimits)
-    return send(reply, toV0Answer(await ask({ input, path }, request), path))
+    const input = inputOfText(await jsonOf(request), inputLimits)
+    return send(request, reply, toV0Answer(await ask({ input, path }, request), path))
   }
   app.route({ method: ['GET', 'POST'], url: '/v1/data', handler: v1 })
   app.route({ method: ['GET', 'POST'], url: '/v1/data/*', handler: v1 })
@@ -69,9 +67,52 @@ export function opaRoutes(app: FastifyInstance, { decider, limits, maxBodyBytes,
   app.post('/v0/data/*', v0)
   app.post('/', (request, reply) => answerV0(undefined, request, reply))
 
-  function ask({ input, path }: OpaQuestion, request: FastifyRequest): RecordedDecision | Promise<RecordedDecision> {
+  const batch = async (request: FastifyRequest, reply: FastifyReply) => {
+    const path = pathOf(request)
+    refuseStrict(request)
+    const inputs = inputsOfBody(await jsonOf(request), { ...limits, forbidPrototypeKeys: false })
+    const options = { ...(isSet(request, 'provenance') && { version: info().version }) }
+    return send(request, reply, await answerBatch(inputs, path, options, (input) => ask({ input, path }, request)))
+  }
+  app.post('/v1/batch/data', batch)
+  app.post('/v1/batch/data/*', batch)
+
+  app.post('/v1/compile/*', async (request, reply) => {
+    const path = pathOf(request)
+    const { accept } = request.headers
+    const { input, demand } = parseCompileRequest(await jsonOf(request), accept, inputLimits)
+    const decision = await ask({ input, path }, request, undefined, demand)
+    const refused = refusedFilter(decision)
+    if (refused !== undefined) return send(request, reply, refused)
+    return send(request, reply, { status: 200, body: toCompileAnswer(decision, accept as string) }, accept)
+  })
+
+  const refuse = () => {
+    throw new PdpError('ERR_METHOD_NOT_ALLOWED', 'policies and data come in bundles, and only entrypoints are asked: this is not offered')
+  }
+  for (const url of ['/v1/policies', '/v1/policies/*', '/v1/query', '/v1/compile'])
+    app.route({ method: ['GET', 'POST', 'PUT', 'DELETE'], url, handler: refuse })
+  for (const url of ['/v1/data', '/v1/data/*']) app.route({ method: ['PUT', 'PATCH', 'DELETE'], url, handler: refuse })
+
+  /** The body as JSON text; OPA takes YAML, too. */
+  async function jsonOf(request: FastifyRequest): Promise<string | undefined> {
+    const text = request.body as string | undefined
+    if (text === undefined || text === '' || request.headers['content-type']?.includes('yaml') !== true) return text
+    try {
+      return await opa.yamlToJson(text)
+    } catch (cause) {
+      throw new PdpError('ERR_INVALID_REQUEST', 'the body is not valid YAML', { cause })
+    }
+  }
+
+  function ask(
+    { input, path }: OpaQuestion,
+    request: FastifyRequest,
+    explain?: ExplainMode,
+    filter?: FilterDemand,
+  ): RecordedDecision | Promise<RecordedDecision> {
     return decider.decide({
-      door: 'opa',
+      door: filter === undefined ? 'opa' : 'opa-compile',
       correlationId: request.id,
       trace: childSpan(request.headers.traceparent as string | undefined),
       caller: callerOf(request),
@@ -79,6 +120,8 @@ export function opaRoutes(app: FastifyInstance, { decider, limits, maxBodyBytes,
       input,
       ...partsOf(input),
       entrypoint: path,
+      explain,
+      filter,
     })
   }
 }
@@ -113,7 +156,21 @@ function isSet(request: FastifyRequest, name: string): boolean {
   return value !== undefined && value !== 'false' && value !== '0'
 }
 
-function send(reply: FastifyReply, { status, body }: OpaAnswer): FastifyReply {
+const explainModes: Readonly<Record<string, ExplainMode>> = { notes: 'notes', fails: 'fails', full: 'full', debug: 'full' }
+
+function explainOf(request: FastifyRequest): ExplainMode | undefined {
+  const value = parameter(request, 'explain')
+  return value === undefined || value === 'off' || !Object.hasOwn(explainModes, value) ? undefined : explainModes[value]
+}
+
+function send(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { status, body }: { status: number; body: string },
+  contentType?: string,
+): FastifyReply {
   if (status === 503) reply.header('retry-after', String(retryAfterS))
-  return reply.code(status).headers(jsonHeaders).send(body)
+  reply.code(status).headers(jsonHeaders)
+  if (contentType !== undefined) reply.header('content-type', contentType)
+  return reply.send(isSet(request, 'pretty') ? `${prettyJson(body)}\n` : body)
 }

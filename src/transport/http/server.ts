@@ -16,7 +16,9 @@ import { createDecideHandler, decideRoute } from './decide-route.ts'
 import { directDecide } from './direct.ts'
 import { fromFastify, refuseOnSocket, sendError } from './errors.ts'
 import { gatewayRoutes, isGatewayPath, sendRefusal } from './gateway-routes.ts'
-import { opaRoutes } from './opa-routes.ts'
+import { type OpaConfig, opaAdminRoutes } from './opa-admin-routes.ts'
+import { type OpaOptions, opaRoutes } from './opa-routes.ts'
+import { openapi } from './openapi.ts'
 import { publicRoutes } from './public-routes.ts'
 import { guardRequest, rewriteTarget } from './request-guard.ts'
 
@@ -31,6 +33,7 @@ export interface HttpServerOptions {
   readonly verifyDecide: TokenVerifier | undefined
   readonly verifyAdmin: TokenVerifier
   readonly gateways: GatewayOptions
+  readonly opa: OpaOptions['opa'] & { readonly config: () => OpaConfig }
   readonly candidates: AuthzenOptions['candidates']
   readonly authzen: AuthzenOptions['authzen']
   readonly notReady: () => readonly string[]
@@ -40,6 +43,8 @@ export interface HttpServerOptions {
 
 export interface HttpServer {
   readonly app: FastifyInstance
+  /** All that there are, once the app is ready. */
+  readonly routes: readonly { readonly method: string; readonly url: string }[]
   /** From now on every answer asks its client to close the connection. */
   startDraining(): void
 }
@@ -71,6 +76,10 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
       createServer(serverOptions(options), (request, response) => {
         if (!direct(request, response)) fastifyHandler(request, response)
       }),
+  })
+  const routes: { method: string; url: string }[] = []
+  app.addHook('onRoute', ({ method, url }) => {
+    for (const one of [method].flat()) routes.push({ method: one, url })
   })
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id)
@@ -115,6 +124,8 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   app.register(async (scope) => {
     scope.addHook('onRequest', requireBearer(options.verifyAdmin))
     adminRoutes(scope, options.info)
+    scope.get('/docs', (_request, reply) => reply.header('cache-control', 'no-store').send(openapi()))
+    opaAdminRoutes(scope, options.info, options.opa.config)
   })
   app.setNotFoundHandler((request, reply) => {
     const allowed = allMethods.filter((method) => app.hasRoute({ method, url: request.url.split('?')[0] as string }))
@@ -126,6 +137,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   })
   return {
     app,
+    routes,
     startDraining() {
       draining = true
     },
