@@ -6,7 +6,7 @@ import { recordSchema } from '../../src/audit/record-schema.ts'
 import { prettyJson } from '../../src/transport/pretty-json.ts'
 import { startTestService, type TestService } from '../support/service.ts'
 
-export const policy = {
+const policy = {
   'p.rego': `package p
 
 # METADATA

@@ -39,7 +39,22 @@ type Members = Readonly<Record<string, unknown>>
  */
 export function readGatewayResult(result: JsonText | undefined): GatewayResult {
   if (result?.startsWith('{') !== true) return none
-  const value = JSON.parse(result) as Members
+  const before = known.get(result)
+  if (before !== undefined) return before
+  const read = readObject(JSON.parse(result) as Members)
+  if (result.length <= maxKnownLength) {
+    if (known.size >= maxKnown) known.clear()
+    known.set(result, read)
+  }
+  return read
+}
+
+/** Results come again: policies have few short ones. */
+const known = new Map<JsonText, GatewayResult>()
+const maxKnown = 1_000
+const maxKnownLength = 512
+
+function readObject(value: Members): GatewayResult {
   return {
     headers: fieldsOf(value, 'headers', isHeader),
     requestHeadersToRemove: namesOf(value, 'request_headers_to_remove', isHeaderName),

@@ -13,6 +13,7 @@ import {
   readInteger,
   readStructField,
   readText,
+  Seen,
   skipField,
   type WireBounds,
   type WireReader,
@@ -34,10 +35,10 @@ export interface MessageKind {
 
 /** @returns the object's JSON text; fields that the table lacks are passed over */
 export function messageText(reader: WireReader, end: number, kind: MessageKind, bounds: WireBounds): JsonText {
-  const members: string[] = []
-  const lists = new Map<string, string[]>()
-  const maps = new Map<number, Map<string, string>>()
-  const single = new Set<number>()
+  let text = ''
+  let lists: Map<string, string[]> | undefined
+  let maps: Map<number, Map<string, string>> | undefined
+  const single = new Seen()
   while (reader.pos < end) {
     const tag = reader.uint32()
     const number = tag >>> 3
@@ -49,28 +50,34 @@ export function messageText(reader: WireReader, end: number, kind: MessageKind, 
     const [name, type] = field
     countMember(bounds)
     if (typeof type === 'object' && 'values' in type) {
+      maps ??= new Map()
       const entries = maps.get(number) ?? new Map<string, string>()
       maps.set(number, entries)
       readEntry(reader, embedded(reader, tag, end), type.values, entries, bounds)
     } else if (typeof type === 'object' && 'items' in type) {
+      lists ??= new Map()
       const items = lists.get(name) ?? []
       lists.set(name, items)
       items.push(messageText(reader, embedded(reader, tag, end), type.items, bounds))
     } else {
-      if (single.has(number)) throw new PdpError('ERR_DUPLICATE_KEY', `the field \`${name}\` appears twice in one message`)
       single.add(number)
-      const text = valueText(reader, tag, end, type, kind, bounds)
-      if (text !== undefined) members.push(`"${name}":${text}`)
+      const value = valueText(reader, tag, end, type, kind, bounds)
+      if (value !== undefined) text += `${text === '' ? '' : ','}"${name}":${value}`
     }
   }
-  for (const [name, items] of lists) members.push(`"${name}":[${items.join(',')}]`)
-  for (const [number, entries] of maps) {
-    const [name, type] = kind.fields[number] as readonly [string, MapKind]
-    const text = [...entries].map(([key, value]) => `${quoted(key)}:${type.values === 'string' ? quoted(value) : value}`)
-    members.push(`"${name}":{${text.join(',')}}`)
-    kind.visit?.(number, entries)
+  if (lists !== undefined) for (const [name, items] of lists) text += `${text === '' ? '' : ','}"${name}":[${items.join(',')}]`
+  if (maps !== undefined) {
+    for (const [number, entries] of maps) {
+      const [name, type] = kind.fields[number] as readonly [string, MapKind]
+      let inner = ''
+      for (const [key, value] of entries) {
+        inner += `${inner === '' ? '' : ','}${quoted(key)}:${type.values === 'string' ? quoted(value) : value}`
+      }
+      text += `${text === '' ? '' : ','}"${name}":{${inner}}`
+      kind.visit?.(number, entries)
+    }
   }
-  return `{${members.join(',')}}`
+  return `{${text}}`
 }
 
 /** @returns undefined for a value that is its type's default */
@@ -115,6 +122,9 @@ function readEntry(reader: WireReader, end: number, values: 'string' | 'struct',
   into.set(key, value ?? (values === 'string' ? '' : '{}'))
 }
 
+let lastSeconds = Number.NaN
+let lastText: JsonText = ''
+
 function timestamp(reader: WireReader, end: number): JsonText {
   let seconds = 0
   let nanos = 0
@@ -124,6 +134,7 @@ function timestamp(reader: WireReader, end: number): JsonText {
     else if (tag >>> 3 === 2) nanos = readInteger(reader, tag)
     else skipField(reader, tag, end)
   }
+  if (seconds === lastSeconds && nanos === 0) return lastText
   const date = new Date(seconds * 1_000)
   if (Number.isNaN(date.getTime()) || date.getUTCFullYear() > 9_999 || date.getUTCFullYear() < 1 || nanos < 0 || nanos > 999_999_999) {
     throw malformed('a time is out of range')
@@ -132,9 +143,14 @@ function timestamp(reader: WireReader, end: number): JsonText {
   const fraction = String(nanos)
     .padStart(9, '0')
     .replace(/(?:000){1,3}$/, '')
-  return `"${date.toISOString().slice(0, 19)}${fraction === '' ? '' : `.${fraction}`}Z"`
+  const text = `"${date.toISOString().slice(0, 19)}${fraction === '' ? '' : `.${fraction}`}Z"`
+  if (nanos === 0) [lastSeconds, lastText] = [seconds, text]
+  return text
 }
 
+/** Printable ASCII without quotes and backslashes needs no escapes. */
+const plain = /^[ !#-[\]-~]*$/
+
 function quoted(text: string): JsonText {
-  return toSingleLine(JSON.stringify(text))
+  return plain.test(text) ? `"${text}"` : toSingleLine(JSON.stringify(text))
 }

@@ -27,6 +27,10 @@ export function malformed(what: string, cause?: unknown): PdpError {
   return new PdpError('ERR_INVALID_REQUEST', `the message is malformed: ${what}`, { cause })
 }
 
+/** The message that is being read, a character for each byte: most texts are ASCII, and a slice takes less than decoding each. */
+let latin1 = ''
+const ascii = /^[\x00-\x7f]*$/
+
 /**
  * Reads one message.
  * @throws PdpError also for what the library's reader throws
@@ -34,6 +38,7 @@ export function malformed(what: string, cause?: unknown): PdpError {
 export function readMessage<T>(bytes: Uint8Array, read: (reader: WireReader, end: number) => T): T {
   try {
     const reader = protobuf.Reader.create(bytes)
+    latin1 = (reader.buf as Buffer).toString('latin1', 0, reader.len)
     return read(reader, reader.len)
   } catch (thrown) {
     throw thrown instanceof PdpError ? thrown : malformed('it ends early or is not of protocol buffers', thrown)
@@ -67,6 +72,8 @@ export function readText(reader: WireReader, tag: number, outerEnd: number): str
   const bytes = reader.buf as Buffer
   const start = reader.pos
   reader.pos = end
+  const slice = latin1.slice(start, end)
+  if (ascii.test(slice)) return slice
   const text = bytes.toString('utf8', start, end)
   // Whatever is not UTF-8 becomes this character, which text may hold, too.
   if (text.includes('\ufffd') && !isUtf8(bytes.subarray(start, end))) throw new PdpError('ERR_INVALID_UTF8', 'a text is not valid UTF-8')
@@ -88,7 +95,8 @@ export function readBool(reader: WireReader, tag: number): boolean {
 /** @returns a number up to 2^53 */
 export function readInteger(reader: WireReader, tag: number): number {
   expectType(tag, varint)
-  const value = Number(reader.int64())
+  const read = reader.int64()
+  const value = typeof read === 'number' ? read : (read as unknown as { toNumber(): number }).toNumber()
   if (!Number.isSafeInteger(value)) throw malformed('a number is too large')
   return value
 }

@@ -1,0 +1,135 @@
+// The servers that are compared, each with the small policy and its record of decisions on, all on core 0.
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { freePort, untilUp } from '../support/ports.ts'
+import { abacData, abacPolicy } from './abac.ts'
+
+export const root = new URL('../../', import.meta.url).pathname
+export const folder = mkdtempSync(join(tmpdir(), 'verdict-bench-'))
+export const opaProgram = process.env.OPA_PROGRAM ?? 'opa'
+/** Cerbos takes part where this names its server. */
+export const cerbosProgram = process.env.CERBOS_PROGRAM
+export const node = [process.execPath, '--disable-warning=ExperimentalWarning']
+
+const children: ChildProcess[] = []
+process.on('exit', () => {
+  for (const child of children) child.kill('SIGKILL')
+  rmSync(folder, { recursive: true, force: true })
+})
+
+/** The small policy as a folder. */
+export const bundle = join(folder, 'bundle')
+mkdirSync(bundle)
+writeFileSync(join(bundle, 'authz.rego'), abacPolicy)
+writeFileSync(join(bundle, 'data.json'), JSON.stringify(abacData))
+
+export interface Ports {
+  readonly http: number
+  readonly grpc: number
+}
+
+export async function startVerdict(): Promise<Ports> {
+  const ports = { http: await freePort(), grpc: await freePort() }
+  const state = join(folder, `state-${ports.http}`)
+  start([
+    ...node,
+    `${root}src/main.ts`,
+    'serve',
+    '--bundle',
+    bundle,
+    '--port',
+    String(ports.http),
+    '--grpc-port',
+    String(ports.grpc),
+    '--state',
+    state,
+  ])
+  await ready(`http://127.0.0.1:${ports.http}/readyz`)
+  return ports
+}
+
+export async function startOpa(): Promise<number> {
+  const port = await freePort()
+  start([opaProgram, 'run', '-s', '--addr', `127.0.0.1:${port}`, '--log-level', 'error', '--set', 'decision_logs.console=true', bundle])
+  await ready(`http://127.0.0.1:${port}/health`)
+  return port
+}
+
+/** The same policy as far as Cerbos can say it, with its audit log in a file. */
+export async function startCerbos(program: string): Promise<Ports> {
+  const ports = { http: await freePort(), grpc: await freePort() }
+  const policies = join(folder, 'cerbos')
+  mkdirSync(policies)
+  writeFileSync(
+    join(policies, 'doc.yaml'),
+    `apiVersion: api.cerbos.dev/v1
+resourcePolicy:
+  version: default
+  resource: doc
+  rules:
+    - {actions: [read, write], effect: EFFECT_ALLOW, roles: [admin]}
+    - {actions: [read], effect: EFFECT_ALLOW, roles: [viewer]}
+    - actions: [read, update]
+      effect: EFFECT_ALLOW
+      roles: ["*"]
+      condition: {match: {expr: request.resource.attr.owner == request.principal.id && request.principal.attr.hour >= 8 && request.principal.attr.hour < 18}}
+`,
+  )
+  const config = join(folder, 'cerbos.yaml')
+  writeFileSync(
+    config,
+    `server: {httpListenAddr: "127.0.0.1:${ports.http}", grpcListenAddr: "127.0.0.1:${ports.grpc}"}
+storage: {driver: disk, disk: {directory: ${policies}}}
+telemetry: {disabled: true}
+audit: {enabled: true, decisionLogsEnabled: true, accessLogsEnabled: false, backend: file, file: {path: ${join(folder, 'cerbos.log')}}}
+`,
+  )
+  start([program, 'server', '--config', config, '--log-level=error'])
+  await ready(`http://127.0.0.1:${ports.http}/_cerbos/health`)
+  return ports
+}
+
+function start(command: readonly string[]): void {
+  const sink = openSync(join(folder, `${children.length}.log`), 'w')
+  children.push(spawn('taskset', ['-c', '0', ...command], { stdio: ['ignore', sink, sink] }))
+}
+
+async function ready(url: string): Promise<void> {
+  await untilUp(url).catch((cause: unknown) => {
+    throw new Error(readFileSync(join(folder, '0.log'), 'utf8'), { cause })
+  })
+}
+
+export function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] as number
+}
+
+/** `5.82 times (lowest 5.27, highest 6.27)` */
+export function ratio(ours: readonly number[], theirs: readonly number[]): string {
+  const all = ours.map((one, i) => one / (theirs[i] as number))
+  return `**${median(all).toFixed(2)} times** (lowest ${Math.min(...all).toFixed(2)}, highest ${Math.max(...all).toFixed(2)})`
+}
+
+/** `60,125 (lowest 56,470, highest 73,466)` */
+export function spread(values: readonly number[]): string {
+  const [middle, lowest, highest] = [median(values), Math.min(...values), Math.max(...values)].map((one) =>
+    Math.round(one).toLocaleString('en'),
+  )
+  return `**${middle}** (lowest ${lowest}, highest ${highest})`
+}
+
+export function opaVersion(): string | undefined {
+  return /Version: (\S+)/.exec(execFileSync(opaProgram, ['version'], { encoding: 'utf8' }))?.[1]
+}
+
+/** Puts a report in its place in docs/benchmarks.md. */
+export function writeReport(name: string, report: string): void {
+  const page = `${root}docs/benchmarks.md`
+  const place = new RegExp(`(<!-- ${name} -->\\n)[\\s\\S]*?(<!-- \\/${name} -->)`)
+  writeFileSync(
+    page,
+    readFileSync(page, 'utf8').replace(place, (_, before: string, after: string) => `${before}${report}\n${after}`),
+  )
+}
