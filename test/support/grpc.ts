@@ -10,14 +10,17 @@ afterAll(() => {
   for (const client of clients) client.close()
 })
 
-export const definitions = loadSync(['verdict/v1/decision.proto', 'envoy/service/auth/v3/external_auth.proto'], {
-  includeDirs: [join(import.meta.dirname, '../../schemas')],
-  keepCase: true,
-  longs: Number,
-  enums: String,
-  defaults: true,
-  oneofs: true,
-})
+export const definitions = loadSync(
+  ['verdict/v1/decision.proto', 'envoy/service/auth/v3/external_auth.proto', 'grpc/health/v1/health.proto'],
+  {
+    includeDirs: [join(import.meta.dirname, '../../schemas')],
+    keepCase: true,
+    longs: Number,
+    enums: String,
+    defaults: true,
+    oneofs: true,
+  },
+)
 
 // biome-ignore lint/suspicious/noExplicitAny: messages of any shape
 export type Message = any

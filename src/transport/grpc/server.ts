@@ -2,11 +2,13 @@
 //
 // INVARIANT: no call lives without a bound: calls that bring one message must bring it within `requestTimeoutMs`, whatever
 // deadline the client asked for, and connections hold at most `maxConcurrentStreams` calls.
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Server, ServerCredentials, ServerInterceptingCall, type ServerInterceptor, type ServiceDefinition, status } from '@grpc/grpc-js'
-import { loadSync } from '@grpc/proto-loader'
+import { loadSync, type PackageDefinition } from '@grpc/proto-loader'
 import { ReflectionService } from '@grpc/reflection'
 import { HealthImplementation } from 'grpc-health-check'
+import protobuf from 'protobufjs/minimal.js'
 import type { RecordedDecider } from '../../decision/decider.ts'
 import { PdpError } from '../../errors.ts'
 import type { TokenVerifier } from '../bearer.ts'
@@ -60,7 +62,7 @@ export function createGrpcServer(options: GrpcServerOptions): GrpcServer {
   server.addService(rawService(definitions[authorizationServiceName] as ServiceDefinition), createAuthorizationService(options))
   const health = new HealthImplementation()
   health.addToServer(server)
-  new ReflectionService(definitions).addToServer(server)
+  new ReflectionService(reflected()).addToServer(server)
 
   let draining = false
   const setHealth = () => {
@@ -105,6 +107,23 @@ export function createGrpcServer(options: GrpcServerOptions): GrpcServer {
         })
       })
     },
+  }
+}
+
+/**
+ * What reflection tells: the descriptors that buf made of the .proto files. Those that the loader makes name types relative to
+ * each other, which strict clients (grpcurl) do not resolve.
+ */
+function reflected(): PackageDefinition {
+  const reader = protobuf.Reader.create(readFileSync(join(protoFolder, 'descriptors.binpb')))
+  const files: Buffer[] = []
+  // A FileDescriptorSet has one field, its files.
+  while (reader.pos < reader.len) {
+    reader.uint32()
+    files.push(Buffer.from(reader.bytes()))
+  }
+  return {
+    files: { format: 'Protocol Buffer 3 DescriptorProto', type: {}, fileDescriptorProtos: files } as unknown as PackageDefinition[string],
   }
 }
 

@@ -178,3 +178,18 @@ describe('DecideBatch', () => {
     await service.stop()
   })
 })
+
+test('health says whether decisions can be given, of each service and of all', async () => {
+  for (const [bundle, expected] of [
+    [policy, 'SERVING'],
+    [undefined, 'NOT_SERVING'],
+  ] as const) {
+    const service = await startTestService(bundle)
+    const client = grpcClient(service.grpcAddress, 'grpc.health.v1.Health')
+    for (const name of ['', 'verdict.v1.DecisionService', 'envoy.service.auth.v3.Authorization']) {
+      expect([name, (await call(client, 'Check', { service: name })).message.status]).toEqual([name, expected])
+    }
+    expect((await call(client, 'Check', { service: 'other' })).code).toBe(status.NOT_FOUND)
+    await service.stop()
+  }
+})
