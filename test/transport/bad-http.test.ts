@@ -1,4 +1,4 @@
-// Hostile HTTP against /v1/decide: what is wrong, and the code that each case must get.
+// Hostile HTTP against /v1/decide, and bodies against the other doors: what is wrong, and the code that each case must get.
 import { gzipSync } from 'node:zlib'
 import { beforeAll, describe, expect, test } from '@jest/globals'
 import { rawDecide, rawRequest } from '../support/raw-http.ts'
@@ -23,8 +23,8 @@ beforeAll(async () => {
   service = await startTestService(policy, { 'server.maxBodyBytes': 100_000 })
 })
 
-const post = (headers: readonly string[], content: string | Buffer = body, length = Buffer.byteLength(content)) =>
-  rawDecide(['POST /v1/decide HTTP/1.1', 'Host: localhost', `Content-Length: ${length}`, ...headers], content)
+const post = (headers: readonly string[], content: string | Buffer = body, length = Buffer.byteLength(content), path = '/v1/decide') =>
+  rawDecide([`POST ${path} HTTP/1.1`, 'Host: localhost', `Content-Length: ${length}`, ...headers], content)
 const json = 'Content-Type: application/json'
 
 describe('bodies and their types', () => {
@@ -45,6 +45,17 @@ describe('bodies and their types', () => {
   ])('%s: %d %s', async (_what, status, code, headers, content) => {
     const answer = await rawRequest(service.url, post(headers, content))
     expect([answer.status, JSON.parse(answer.body).error.code]).toEqual([status, code])
+    // AuthZEN calls whatever is wrong with a request 400; OPA takes any type, and no body at all.
+    for (const path of ['/access/v1/evaluation', '/access/v1/search/action']) {
+      const authzen = await rawRequest(service.url, post(headers, content, Buffer.byteLength(content), path))
+      expect([path, authzen.status, JSON.parse(authzen.body).error.code]).toEqual([path, status === 415 ? 400 : status, code])
+    }
+    const opa = await rawRequest(service.url, post(headers, content, Buffer.byteLength(content), '/v1/data/p/allow'))
+    const isFine = (code === 'ERR_UNSUPPORTED_MEDIA_TYPE' && headers.length < 2 && !headers[0]?.endsWith('garbage')) || content.length === 0
+    expect(opa.status).toBe(isFine ? 200 : status)
+    // No failure of a body lets a request pass a gateway's door: what reaches the policy is denied by it.
+    const gateway = await rawRequest(service.url, post(headers, content, Buffer.byteLength(content), '/v1/auth/envoy/x'))
+    expect(gateway.status).toBe(403)
   })
 
   test('A2 a tab and another case are the same type', async () => {

@@ -1,6 +1,7 @@
-// Hostile JSON against /v1/decide: what is wrong, and the code that each case must get.
+// Hostile JSON against each door that takes some: what is wrong, and the code that each case must get.
 import { readdirSync, readFileSync } from 'node:fs'
 import { beforeAll, describe, expect, test } from '@jest/globals'
+import { call, grpcClient } from '../support/grpc.ts'
 import { rawDecide, rawRequest } from '../support/raw-http.ts'
 import { question, startTestService, type TestService } from '../support/service.ts'
 
@@ -19,7 +20,7 @@ const withContext = (context: string) =>
   `{"subject":{"type":"user","id":"alice"},"action":{"name":"read"},"resource":{"type":"doc","id":"1"},"context":${context}}`
 const withSubject = (subject: string) => `{"subject":${subject},"action":{"name":"read"},"resource":{"type":"doc","id":"1"}}`
 
-test.each<[string, number, string, string]>([
+const cases: [string, number, string, string][] = [
   ['C1 a duplicate key', 400, 'ERR_DUPLICATE_KEY', withContext('{"role":"user","role":"admin"}')],
   ['C1 a duplicate behind an escape', 400, 'ERR_DUPLICATE_KEY', withContext('{"role":"user","r\\u006fle":"admin"}')],
   ['C1 a duplicate subject', 400, 'ERR_DUPLICATE_KEY', `{"subject":{"type":"user","id":"bob"},${withContext('{}').slice(1)}`],
@@ -83,10 +84,62 @@ test.each<[string, number, string, string]>([
     `{"policy":"main:p/decision\\"];input.x",${withContext('{}').slice(1)}`,
   ],
   ['an entrypoint of the prototype', 404, 'ERR_UNKNOWN_ENTRYPOINT', `{"policy":"main:__proto__",${withContext('{}').slice(1)}`],
-])('%s: %d %s', async (_what, status, code, body) => {
+]
+/** Up to here the native door's own members have no part. */
+const shared = cases.filter(([what]) => /^C\d/.test(what))
+
+test.each(cases)('%s: %d %s', async (_what, status, code, body) => {
   const answer = await service.decide(body)
   expect([answer.status, answer.json.error?.code]).toEqual([status, code])
   expect(answer.json.error.correlation_id).toBe(answer.headers.get('x-request-id'))
+})
+
+async function post(path: string, body: string): Promise<{ status: number; json: any }> {
+  const response = await fetch(`${service.url}${path}`, { method: 'POST', body, headers: { 'content-type': 'application/json' } })
+  return { status: response.status, json: await response.json() }
+}
+
+describe.each(['/access/v1/evaluation', '/access/v1/evaluations', '/access/v1/search/action'])('%s', (path) => {
+  // What is searched for is no part of the question, and one question is no batch.
+  const apart = path.endsWith('action') ? /^C10 a name|^C10 nothing|^C11/ : path.endsWith('evaluation') ? /^C11/ : /^$/
+  test.each(shared.filter(([what]) => !apart.test(what)))('%s: %d %s', async (_what, status, code, body) => {
+    const answer = await post(path, body)
+    expect([answer.status, answer.json.error.code]).toEqual([status, code])
+  })
+})
+
+describe("OPA's API", () => {
+  // An input may be anything that is JSON: keys and identifiers are the policy's own.
+  const free = /^ERR_(?:FORBIDDEN_KEY|INVALID_IDENTIFIER|INVALID_REQUEST|BATCH_TOO_LARGE)$/
+  test.each(shared)('%s as the input', async (_what, status, code, body) => {
+    for (const [path, text] of [
+      ['/v0/data/p/decision', body],
+      ['/v1/data/p/decision', body.startsWith('\ufeff') ? body : `{"input":${body}}`],
+    ] as const) {
+      const answer = await post(path, text)
+      // In v0 a decision that is undefined for the input is 404.
+      if (free.test(code)) expect(path.startsWith('/v0') ? [200, 404] : [200]).toContain(answer.status)
+      else expect([path, answer.status, answer.json.errors[0].code]).toEqual([path, status, code])
+    }
+  })
+})
+
+describe("a body that Envoy's ext_authz passes on", () => {
+  const free = /^ERR_(?:FORBIDDEN_KEY|INVALID_IDENTIFIER|INVALID_REQUEST|BATCH_TOO_LARGE)$/
+  test.each(shared)('%s', async (_what, _status, code, body) => {
+    const http = {
+      method: 'POST',
+      path: '/x',
+      host: 'h',
+      scheme: 'http',
+      headers: { 'content-type': 'application/json' },
+      raw_body: Buffer.from(body),
+    }
+    const client = grpcClient(service.grpcAddress, 'envoy.service.auth.v3.Authorization')
+    const { code: ended, message } = await call(client, 'Check', { attributes: { request: { http } } })
+    const refused = code === 'ERR_BODY_TOO_LARGE' ? ended === 8 : message.denied_response.status.code === 400
+    expect(refused).toBe(!free.test(code))
+  })
 })
 
 describe('C3 bytes that are not UTF-8', () => {
