@@ -1,7 +1,6 @@
 // AuthZEN's searches in texts: the candidates that the bundle declares, each asked of the policy, a page at a time.
 // @see https://openid.net/specs/authorization-api-1_0.html §8
 import { createHash } from 'node:crypto'
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import { z } from 'zod'
 import type { Candidates, SearchKind } from '../decision/candidates.ts'
 import type { RecordedDecider } from '../decision/decider.ts'
@@ -11,6 +10,7 @@ import { type RequestFacts, requestOf } from './decide.ts'
 import { type DecideLimits, invalid, type PartTexts, toQuestion } from './decide-request.ts'
 import { actionSchema, contextSchema, resourceSchema, subjectSchema } from './decide-schema.ts'
 import type { PageTokens } from './page-token.ts'
+import { Turn } from './turn.ts'
 
 const pageSchema = z.looseObject({ token: z.string().max(8_192).optional(), limit: z.int().min(1).optional() }).optional()
 const shared = { context: contextSchema.optional(), page: pageSchema }
@@ -27,7 +27,6 @@ export const searchSchemas = {
 const defaultLimit = 100
 /** Candidates that one request asks about at most, for each result that it may have; then comes a page that is not full. */
 const asksPerResult = 10
-const maxTurnMs = 10
 
 export interface SearchOptions {
   readonly decider: RecordedDecider
@@ -81,7 +80,7 @@ export async function search(kind: SearchKind, text: string, facts: RequestFacts
   const found: string[] = []
   let at = after === undefined ? 0 : firstBehind(all, after)
   const until = Math.min(all.length, at + limit * asksPerResult)
-  let turnStarted = performance.now()
+  const turn = new Turn()
   for (; at < until && found.length < limit; at++) {
     const candidate = all[at] as string
     const one = question(candidate)
@@ -91,10 +90,7 @@ export async function search(kind: SearchKind, text: string, facts: RequestFacts
     const decision = deciding instanceof Promise ? await deciding : deciding
     if (decision.error !== undefined && isUnanswerable(decision.error)) return decision.error
     if (decision.outcome === 'allow') found.push(candidate)
-    if (performance.now() - turnStarted > maxTurnMs) {
-      await nextTurn()
-      turnStarted = performance.now()
-    }
+    if (turn.isLong) await turn.next()
   }
   const results = found.map((name) =>
     kind === 'action' ? { name } : { type: kind === 'subject' ? subject.type : resource.type, id: name },

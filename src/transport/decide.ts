@@ -1,10 +1,10 @@
 // Asks the core every question of a body, in order, under the body's semantic. One answer or a list of answers.
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { RecordedDecider } from '../decision/decider.ts'
 import type { RecordedDecision } from '../decision/decision.ts'
 import type { Caller, DecisionRequest, TraceIds } from '../decision/request.ts'
 import { PdpError } from '../errors.ts'
 import type { DecideBody, Question } from './decide-request.ts'
+import { Turn } from './turn.ts'
 
 /** What a transport established of one request. */
 export interface RequestFacts {
@@ -15,9 +15,6 @@ export interface RequestFacts {
   readonly caller: Caller
 }
 
-/** A batch lets others have the thread when it has used it for this long. */
-const maxTurnMs = 10
-
 /** Asks the only question of a body that is no batch. */
 export function decideOne(body: DecideBody, facts: RequestFacts, decider: RecordedDecider): RecordedDecision | Promise<RecordedDecision> {
   return decider.decide(requestOf(body.questions[0] as Question, facts, body))
@@ -26,7 +23,7 @@ export function decideOne(body: DecideBody, facts: RequestFacts, decider: Record
 /** Asks the questions of a batch; the list ends early where the semantic says so. */
 export async function decideBatch(body: DecideBody, facts: RequestFacts, decider: RecordedDecider): Promise<RecordedDecision[]> {
   const decisions: RecordedDecision[] = []
-  let turnStarted = performance.now()
+  const turn = new Turn()
   for (const question of body.questions) {
     const asked = decider.decide(requestOf(question, facts, body))
     const decision = asked instanceof Promise ? await asked : asked
@@ -34,10 +31,7 @@ export async function decideBatch(body: DecideBody, facts: RequestFacts, decider
     const allowed = decision.outcome === 'allow'
     if (body.semantic === 'deny_on_first_deny' && !allowed) break
     if (body.semantic === 'permit_on_first_permit' && allowed) break
-    if (performance.now() - turnStarted > maxTurnMs) {
-      await nextTurn()
-      turnStarted = performance.now()
-    }
+    if (turn.isLong) await turn.next()
   }
   return decisions
 }

@@ -1,16 +1,14 @@
 // Enterprise OPA's batch API in texts: one path, many inputs, an answer for each.
 // @see https://docs.styra.com/enterprise-opa/reference/api-reference/batch-api
 import { randomUUID } from 'node:crypto'
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { RecordedDecision } from '../../decision/decision.ts'
 import { membersOf } from '../../decision/json-text.ts'
 import type { JsonText } from '../../decision/request.ts'
 import { parseStrictJson } from '../../decision/strict-json.ts'
 import { PdpError } from '../../errors.ts'
 import type { DecideLimits } from '../decide-request.ts'
+import { Turn } from '../turn.ts'
 import { type OpaAnswer, type OpaAnswerOptions, toV1Answer } from './opa-data.ts'
-
-const maxTurnMs = 10
 
 /**
  * The inputs by their IDs; members of `common_input` are taken where an input has none of that name.
@@ -43,15 +41,12 @@ export async function answerBatch(
   ask: (input: JsonText) => RecordedDecision | Promise<RecordedDecision>,
 ): Promise<{ readonly status: 200 | 207 | 500 | 503; readonly body: JsonText }> {
   const answers = new Map<string, OpaAnswer>()
-  let turnStarted = performance.now()
+  const turn = new Turn()
   for (const [id, input] of inputs) {
     const answer = toV1Answer(await ask(input), path, options)
     if (answer.status === 503) return { status: 503, body: answer.body }
     answers.set(id, answer)
-    if (performance.now() - turnStarted > maxTurnMs) {
-      await nextTurn()
-      turnStarted = performance.now()
-    }
+    if (turn.isLong) await turn.next()
   }
   const failed = [...answers.values()].filter(({ status }) => status !== 200).length
   const status = failed === 0 ? 200 : failed < answers.size ? 207 : 500

@@ -1,0 +1,288 @@
+// The HTTP doors one by one, for openapi.ts: what they are for, what they take, what they answer, what a client may send as it stands.
+
+export type Json = Readonly<Record<string, unknown>>
+
+const alice = { type: 'user', id: 'alice' }
+const roadmap = { type: 'document', id: 'roadmap' }
+const mayAliceRead = { subject: alice, action: { name: 'read' }, resource: roadmap }
+
+const searchExamples = {
+  subject: { ...mayAliceRead, subject: { type: 'user' } },
+  resource: { ...mayAliceRead, resource: { type: 'document' } },
+  action: { subject: alice, resource: roadmap },
+} as const
+
+/** What a client may send as it stands, and the status of the answer. */
+export interface Example {
+  readonly summary: string
+  readonly value: Json
+  readonly status: number
+}
+
+export interface Operation {
+  readonly path: string
+  readonly method: 'get' | 'post'
+  readonly id: string
+  readonly tag: string
+  readonly summary: string
+  readonly scope: 'public' | 'decide' | 'admin'
+  readonly request?: string
+  readonly answer?: string
+  readonly examples?: Readonly<Record<string, Example>>
+  /** Statuses beside those that every operation of the scope has. */
+  readonly statuses?: Readonly<Record<number, string>>
+  readonly parameters?: readonly Json[]
+}
+
+const pathParameter = (name: string, description: string): Json => ({
+  name,
+  in: 'path',
+  required: true,
+  schema: { type: 'string' },
+  description,
+})
+const queryParameter = (name: string, description: string): Json => ({
+  name,
+  in: 'query',
+  required: false,
+  schema: { type: 'string' },
+  description,
+})
+const headerParameter = (name: string, description: string): Json => ({
+  name,
+  in: 'header',
+  required: true,
+  schema: { type: 'string' },
+  description,
+})
+const entrypointPath = pathParameter('path', 'An entrypoint, `package/rule`')
+const opaSwitches = ['pretty', 'metrics', 'provenance', 'explain'].map((name) => queryParameter(name, 'As in OPA'))
+const gatewayStatuses = {
+  200: 'The request may pass; header fields for it',
+  401: 'The credentials of the request are not valid',
+  403: 'The request must not pass',
+}
+const bodyNeeded = { 400: 'The request is malformed', 413: 'The body or the batch is too large', 415: 'The body is not JSON' }
+
+export const operations: readonly Operation[] = [
+  {
+    path: '/v1/decide',
+    method: 'post',
+    id: 'decide',
+    tag: 'native',
+    scope: 'decide',
+    request: 'DecideRequest',
+    answer: 'DecideAnswer',
+    summary: 'May this subject do this action on this resource, now?',
+    statuses: { ...bodyNeeded, 404: 'There is no such bundle or entrypoint' },
+    examples: {
+      allow: { summary: 'An editor may read', value: mayAliceRead, status: 200 },
+      deny: {
+        summary: 'A deny is an answer, too',
+        value: { ...mayAliceRead, subject: { type: 'user', id: 'bob' }, action: { name: 'update' } },
+        status: 200,
+      },
+      batch: {
+        summary: 'Several questions at once',
+        value: { ...mayAliceRead, evaluations: [{}, { resource: { type: 'document', id: 'handbook' } }] },
+        status: 200,
+      },
+      explained: {
+        summary: "With a trace of OPA's evaluator",
+        value: { ...mayAliceRead, policy: 'main:authz/decision', explain: true },
+        status: 200,
+      },
+      incomplete: { summary: 'A question without a resource', value: { subject: alice, action: { name: 'read' } }, status: 400 },
+    },
+  },
+  {
+    path: '/access/v1/evaluation',
+    method: 'post',
+    id: 'evaluate',
+    tag: 'AuthZEN',
+    scope: 'decide',
+    request: 'Evaluation',
+    answer: 'EvaluationAnswer',
+    summary: 'Access Evaluation',
+    statuses: bodyNeeded,
+    examples: { one: { summary: 'One question', value: mayAliceRead, status: 200 } },
+  },
+  {
+    path: '/access/v1/evaluations',
+    method: 'post',
+    id: 'evaluateAll',
+    tag: 'AuthZEN',
+    scope: 'decide',
+    request: 'Evaluation',
+    answer: 'EvaluationsAnswer',
+    summary: 'Access Evaluations',
+    statuses: bodyNeeded,
+    examples: {
+      several: {
+        summary: 'Until the first deny',
+        value: {
+          ...mayAliceRead,
+          evaluations: [{}, { action: { name: 'purge' } }, {}],
+          options: { evaluations_semantic: 'deny_on_first_deny' },
+        },
+        status: 200,
+      },
+    },
+  },
+  ...(['subject', 'resource', 'action'] as const).map(
+    (kind): Operation => ({
+      path: `/access/v1/search/${kind}`,
+      method: 'post',
+      id: `search${kind[0]?.toUpperCase()}${kind.slice(1)}`,
+      tag: 'AuthZEN',
+      scope: 'decide',
+      request: `Search${kind[0]?.toUpperCase()}${kind.slice(1)}`,
+      answer: 'SearchAnswer',
+      statuses: bodyNeeded,
+      summary: { subject: 'Who may do this?', resource: 'What may this be done to?', action: 'What may be done?' }[kind],
+      examples: { first: { summary: 'The first page', value: searchExamples[kind], status: 200 } },
+    }),
+  ),
+  {
+    path: '/.well-known/authzen-configuration',
+    method: 'get',
+    id: 'authzenMetadata',
+    tag: 'AuthZEN',
+    scope: 'decide',
+    summary: 'Where the endpoints are',
+    answer: 'Object',
+  },
+  {
+    path: '/v1/data/{path}',
+    method: 'post',
+    id: 'opaData',
+    tag: 'OPA',
+    scope: 'decide',
+    summary: 'The value of an entrypoint',
+    request: 'OpaInput',
+    answer: 'Object',
+    parameters: [entrypointPath, ...opaSwitches],
+    statuses: { 400: 'The body is not what it should be', 500: 'The evaluation failed' },
+    examples: { input: { summary: 'The same question', value: { input: mayAliceRead }, status: 200 } },
+  },
+  {
+    path: '/v1/data/{path}',
+    method: 'get',
+    id: 'opaDataGet',
+    tag: 'OPA',
+    scope: 'decide',
+    summary: 'The same with the input as a parameter',
+    answer: 'Object',
+    parameters: [entrypointPath, queryParameter('input', 'JSON text'), ...opaSwitches],
+    statuses: { 400: 'The input is not JSON', 500: 'The evaluation failed' },
+  },
+  {
+    path: '/v0/data/{path}',
+    method: 'post',
+    id: 'opaDataV0',
+    tag: 'OPA',
+    scope: 'decide',
+    summary: 'The body is the input, the answer the value',
+    request: 'Any',
+    answer: 'Any',
+    parameters: [entrypointPath, queryParameter('pretty', 'As in OPA')],
+    statuses: { 400: 'The body is not JSON', 404: 'The value is undefined', 500: 'The evaluation failed' },
+    examples: { input: { summary: 'The same question', value: mayAliceRead, status: 200 } },
+  },
+  {
+    path: '/',
+    method: 'post',
+    id: 'opaDefault',
+    tag: 'OPA',
+    scope: 'decide',
+    summary: 'The default entrypoint, as v0',
+    request: 'Any',
+    answer: 'Any',
+    statuses: { 400: 'The body is not JSON', 404: 'The value is undefined', 500: 'The evaluation failed' },
+    examples: { input: { summary: 'The same question', value: mayAliceRead, status: 200 } },
+  },
+  {
+    path: '/v1/batch/data/{path}',
+    method: 'post',
+    id: 'opaBatch',
+    tag: 'OPA',
+    scope: 'decide',
+    summary: 'One entrypoint, many inputs',
+    request: 'OpaBatch',
+    answer: 'Object',
+    parameters: [entrypointPath],
+    statuses: {
+      207: 'Some evaluations failed',
+      400: 'There are no inputs',
+      413: 'There are too many inputs',
+      500: 'All evaluations failed',
+    },
+    examples: {
+      two: {
+        summary: 'Two inputs',
+        value: { inputs: { a: mayAliceRead, b: { ...mayAliceRead, action: { name: 'purge' } } } },
+        status: 200,
+      },
+    },
+  },
+  {
+    path: '/v1/compile/{path}',
+    method: 'post',
+    id: 'opaCompile',
+    tag: 'OPA',
+    scope: 'decide',
+    summary: 'A rule as a filter of data: SQL or UCAST',
+    request: 'OpaCompile',
+    answer: 'Object',
+    parameters: [entrypointPath, headerParameter('accept', 'For example `application/vnd.opa.sql.postgresql+json`')],
+    statuses: { 400: 'The rule cannot be said in that language', 404: 'There is no such entrypoint' },
+  },
+  ...(['', '/nginx', '/traefik', '/caddy'] as const).map(
+    (gateway): Operation => ({
+      path: `/v1/auth${gateway}`,
+      method: 'get',
+      id: `forwardAuth${gateway.slice(1)}`,
+      tag: 'gateways',
+      scope: 'decide',
+      statuses: gatewayStatuses,
+      summary: gateway === '' ? 'Forward auth by either convention of header fields' : `Forward auth of ${gateway.slice(1)}`,
+    }),
+  ),
+  {
+    path: '/v1/auth/envoy/{path}',
+    method: 'get',
+    id: 'extAuthz',
+    tag: 'gateways',
+    scope: 'decide',
+    summary: "Envoy's ext_authz over HTTP; any method",
+    parameters: [pathParameter('path', 'The path of the request')],
+    statuses: gatewayStatuses,
+  },
+  { path: '/healthz', method: 'get', id: 'alive', tag: 'operations', scope: 'public', summary: 'Is the process alive?', answer: 'Object' },
+  {
+    path: '/readyz',
+    method: 'get',
+    id: 'ready',
+    tag: 'operations',
+    scope: 'public',
+    summary: 'Can it answer?',
+    answer: 'Object',
+    statuses: { 503: 'Not now' },
+  },
+  {
+    path: '/health',
+    method: 'get',
+    id: 'opaHealth',
+    tag: 'OPA',
+    scope: 'public',
+    summary: "OPA's health check",
+    answer: 'Object',
+    parameters: ['bundles', 'plugins', 'exclude-plugin'].map((name) => queryParameter(name, 'As in OPA')),
+    statuses: { 500: 'A check that was asked for fails' },
+  },
+  { path: '/v1/info', method: 'get', id: 'info', tag: 'operations', scope: 'admin', summary: 'What runs here', answer: 'Info' },
+  { path: '/v1/bundles', method: 'get', id: 'bundles', tag: 'operations', scope: 'admin', summary: 'The active bundles', answer: 'Object' },
+  { path: '/v1/status', method: 'get', id: 'opaStatus', tag: 'OPA', scope: 'admin', summary: "OPA's status", answer: 'Object' },
+  { path: '/v1/config', method: 'get', id: 'opaConfig', tag: 'OPA', scope: 'admin', summary: "OPA's configuration", answer: 'Object' },
+  { path: '/docs', method: 'get', id: 'docs', tag: 'operations', scope: 'admin', summary: 'This document', answer: 'Object' },
+]
