@@ -8,6 +8,7 @@ import { configSchema, listSettings } from '../src/config.ts'
 import { decideAnswerSchema, decideRequestSchema, errorAnswerSchema } from '../src/transport/decide-schema.ts'
 import { infoSchema } from '../src/transport/http/admin-routes.ts'
 import { openapi } from '../src/transport/http/openapi.ts'
+import { version } from '../src/version.ts'
 
 /** The files, by path relative to the repository. */
 export function generatedFiles(): Record<string, string> {
@@ -24,7 +25,7 @@ export function generatedFiles(): Record<string, string> {
     files[`schemas/${name}.json`] =
       `${JSON.stringify({ title: name, ...z.toJSONSchema(schema, { io, target: 'draft-2020-12' }) }, undefined, 2)}\n`
   }
-  files['schemas/openapi.json'] = `${JSON.stringify(openapi(), undefined, 2)}\n`
+  files['schemas/openapi.json'] = `${JSON.stringify(openapi(version), undefined, 2)}\n`
   files['docs/configuration.md'] = configurationPage()
   return files
 }

@@ -4,7 +4,8 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, expect, test } from '@jest/globals'
 import { PdpError } from '../../src/errors.ts'
-import { type DirectOptions, directDecide } from '../../src/transport/http/direct.ts'
+import { errorAnswer } from '../../src/transport/http/answer.ts'
+import { answerDirectly, type DirectOptions, type DirectRoute } from '../../src/transport/http/direct.ts'
 import { rawRequest } from '../support/raw-http.ts'
 import { question, startTestService } from '../support/service.ts'
 
@@ -29,13 +30,19 @@ test('plain and chunked requests get the same answers and headers', async () => 
     '{"evaluations":[{}]}',
     JSON.stringify({ evaluations: [question] }),
   ]
-  for (const text of texts) {
-    const head = 'POST /v1/decide HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nX-Request-ID: r1\r\n'
+  const inputs = [...texts, ...texts.map((text) => `{"input":${text}}`)]
+  const paths = ['/v1/data/p/allow', '/v1/data/p/none', '/v1/data/p']
+  const asked = [...texts.map((text) => ['/v1/decide', text]), ...paths.flatMap((path) => inputs.map((text) => [path, text]))] as [
+    string,
+    string,
+  ][]
+  for (const [path, text] of asked) {
+    const head = `POST ${path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nX-Request-ID: r1\r\n`
     const size = Buffer.byteLength(text)
     const plain = await rawRequest(service.url, `${head}Content-Length: ${size}\r\n\r\n${text}`)
     const chunked = await rawRequest(service.url, `${head}Transfer-Encoding: chunked\r\n\r\n${size.toString(16)}\r\n${text}\r\n0\r\n\r\n`)
     expect(plain.status).toBe(chunked.status)
-    const withoutId = (body: string) => body.replaceAll(/"id":"[0-9a-f-]{36}"/g, '"id":""')
+    const withoutId = (body: string) => body.replaceAll(/"(id|decision_id)":"[0-9a-f-]{36}"/g, '"$1":""')
     expect(withoutId(plain.body)).toBe(withoutId(chunked.body))
     const headers = (raw: string) =>
       raw
@@ -48,14 +55,18 @@ test('plain and chunked requests get the same answers and headers', async () => 
   await service.stop()
 })
 
-async function start(options: Partial<DirectOptions>): Promise<string> {
-  const direct = directDecide({
-    decide: (body) => body,
+async function start({
+  decide = (body) => body,
+  ...options
+}: Partial<DirectOptions> & { decide?: DirectRoute['handle'] }): Promise<string> {
+  const log = { error: () => {}, info: () => {} }
+  const route: DirectRoute = { handle: decide, fail: (error, id) => errorAnswer(error, id, 'POST', log) }
+  const direct = answerDirectly({
+    route: (target) => (target === '/v1/decide' ? route : undefined),
     guard: () => {},
     verifyDecide: undefined,
     maxBodyBytes: 1_000,
     isDraining: () => false,
-    log: { error: () => {}, info: () => {} },
     ...options,
   })
   const server = createServer((request, response) => {

@@ -6,6 +6,7 @@ import { Validator } from '@seriousme/openapi-schema-validator'
 import { pino } from 'pino'
 import { listExamples, openapi } from '../../src/transport/http/openapi.ts'
 import { createHttpServer, type HttpServerOptions } from '../../src/transport/http/server.ts'
+import { version } from '../../src/version.ts'
 import { startTestService, type TestService } from '../support/service.ts'
 
 interface Operation {
@@ -16,7 +17,7 @@ interface Operation {
   readonly responses: Readonly<Record<string, { description: string }>>
   readonly parameters?: readonly { name: string; in: string }[]
 }
-const document = openapi() as {
+const document = openapi(version) as {
   paths: Record<string, Record<string, Operation>>
   tags: { name: string }[]
   components: { schemas: object }

@@ -1,31 +1,42 @@
-// POST /v1/decide as nearly every client sends it, answered without Fastify's way through a request, which takes longer
-// than the decision. What is in any way unusual (another encoding, no length, a refusal before the body is read) is left
-// to Fastify's route, which asks the same core: there is one place for each answer, and this is not one.
+// POST /v1/decide and OPA's /v1/data as nearly every client sends them, answered without Fastify's way through a request, which
+// takes longer than the decision. What is in any way unusual (another encoding, no length, a parameter, a refusal before the
+// body is read) is left to Fastify's route, which asks the same core: there is one place for each answer, and this is not one.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Caller } from '../../decision/request.ts'
 import { decodeUtf8 } from '../../decision/utf8.ts'
-import { type PdpError, toPdpError } from '../../errors.ts'
+import { PdpError, toPdpError } from '../../errors.ts'
 import type { TokenVerifier } from '../bearer.ts'
 import { correlationId } from '../correlation.ts'
-import { type Answer, type AnswerLog, errorAnswer, jsonHeaders } from './answer.ts'
+import { type Answer, jsonHeaders } from './answer.ts'
 import { callerOfRequest } from './authentication.ts'
 import { isJsonType } from './body.ts'
-import type { DecideHandler } from './decide-route.ts'
+import type { RequestHeaders } from './decide-route.ts'
+
+/** What is answered here. */
+export interface DirectRoute {
+  /** The body of an answer with the status 200, another answer, or the error that is the answer. */
+  readonly handle: (body: string, headers: RequestHeaders) => DirectAnswer | Promise<DirectAnswer>
+  /** The protocol's own form of a failure; what failed is logged. */
+  fail(error: PdpError, correlationId: string): Answer
+}
+
+type DirectAnswer = string | PdpError | Answer
 
 export interface DirectOptions {
-  readonly decide: DecideHandler
+  /** @param target path and query as they were sent */
+  readonly route: (target: string) => DirectRoute | undefined
   /** @throws PdpError when a request must not be answered */
   readonly guard: (request: IncomingMessage) => void
   readonly verifyDecide: TokenVerifier | undefined
   readonly maxBodyBytes: number
   readonly isDraining: () => boolean
-  readonly log: AnswerLog
 }
 
 /** Answers wait for each other no longer than this and one evaluation. */
 const maxTurnMs = 2
 
 interface Waiting {
+  readonly route: DirectRoute
   readonly request: IncomingMessage
   readonly response: ServerResponse
   readonly id: string
@@ -36,18 +47,20 @@ interface Waiting {
 const plainLength = /^[1-9][0-9]{0,8}$/
 
 /** @returns a listener for requests that says whether it takes one */
-export function directDecide(options: DirectOptions): (request: IncomingMessage, response: ServerResponse) => boolean {
-  const { decide, guard, verifyDecide, maxBodyBytes } = options
+export function answerDirectly(options: DirectOptions): (request: IncomingMessage, response: ServerResponse) => boolean {
+  const { guard, verifyDecide, maxBodyBytes } = options
   let waiting: Waiting[] = []
 
   return (request, response) => {
-    if (request.url !== '/v1/decide' || request.method !== 'POST' || !hasPlainBody(request, maxBodyBytes)) return false
+    if (request.method !== 'POST' || !hasPlainBody(request, maxBodyBytes)) return false
+    const route = options.route(request.url as string)
+    if (route === undefined) return false
     try {
       guard(request)
       const caller = callerOfRequest(request, verifyDecide)
       const id = correlationId(request.headers['x-request-id'])
       receive(request, (body) => {
-        if (waiting.push({ request, response, id, caller, body }) === 1) setImmediate(answerWaiting)
+        if (waiting.push({ route, request, response, id, caller, body }) === 1) setImmediate(answerWaiting)
       })
       return true
     } catch {
@@ -60,7 +73,7 @@ export function directDecide(options: DirectOptions): (request: IncomingMessage,
     const asked = waiting
     waiting = []
     const until = performance.now() + maxTurnMs
-    const answers: ReturnType<DecideHandler>[] = []
+    const answers: (DirectAnswer | Promise<DirectAnswer>)[] = []
     for (const one of asked) {
       answers.push(ask(one))
       if (performance.now() > until) break
@@ -70,33 +83,31 @@ export function directDecide(options: DirectOptions): (request: IncomingMessage,
       setImmediate(answerWaiting)
     }
     for (const [i, answer] of answers.entries()) {
-      const { response, id } = asked[i] as Waiting
-      if (!(answer instanceof Promise)) send(response, id, answer)
+      const one = asked[i] as Waiting
+      if (!(answer instanceof Promise)) send(one, answer)
       else
         answer.then(
-          (decided) => send(response, id, decided),
-          (thrown: unknown) => fail(response, id, thrown),
+          (decided) => send(one, decided),
+          (thrown: unknown) => send(one, toPdpError(thrown)),
         )
     }
   }
 
-  function ask({ request, id, caller, body }: Waiting): ReturnType<DecideHandler> {
+  function ask({ route, request, id, caller, body }: Waiting): DirectAnswer | Promise<DirectAnswer> {
     try {
       const traceparent = request.headers.traceparent as string | undefined
-      return decide(decodeUtf8(body), { correlationId: id, traceparent, caller })
+      return route.handle(decodeUtf8(body), { correlationId: id, traceparent, caller })
     } catch (thrown) {
       return toPdpError(thrown)
     }
   }
 
-  function send(response: ServerResponse, id: string, answer: string | PdpError): void {
+  function send({ route, response, id }: Waiting, answer: DirectAnswer): void {
     if (typeof answer === 'string') write(response, id, 200, answerHeaders, answer)
-    else fail(response, id, answer)
-  }
-
-  function fail(response: ServerResponse, id: string, thrown: unknown): void {
-    const { status, headers, body }: Answer = errorAnswer(toPdpError(thrown), id, 'POST', options.log)
-    write(response, id, status, Object.entries(headers).flat(), body)
+    else {
+      const { status, headers, body } = answer instanceof PdpError ? route.fail(answer, id) : answer
+      write(response, id, status, Object.entries(headers).flat(), body)
+    }
   }
 
   function write(response: ServerResponse, id: string, status: number, headers: readonly string[], body: string): void {

@@ -9,13 +9,14 @@ import { PdpError } from '../../errors.ts'
 import { childSpan } from '../../telemetry/trace-context.ts'
 import type { DecideLimits } from '../decide-request.ts'
 import { prettyJson } from '../pretty-json.ts'
-import { errorAnswer, jsonHeaders } from './answer.ts'
+import { jsonHeaders } from './answer.ts'
 import { callerOf } from './authentication.ts'
 import { isJsonType, registerJsonBody } from './body.ts'
 import { fromFastify } from './errors.ts'
 import { answerBatch, inputsOfBody } from './opa-batch.ts'
 import { parseCompileRequest, refusedFilter, toCompileAnswer } from './opa-compile.ts'
-import { inputOfBody, inputOfText, type OpaQuestion, opaCodeOf, opaError, partsOf, toV0Answer, toV1Answer } from './opa-data.ts'
+import { inputOfBody, inputOfText, type OpaQuestion, partsOf, toV0Answer, toV1Answer } from './opa-data.ts'
+import { opaFailure } from './opa-direct.ts'
 import { retryAfterS } from './status.ts'
 
 export interface OpaOptions {
@@ -35,12 +36,8 @@ export function opaRoutes(app: FastifyInstance, { decider, limits, maxBodyBytes,
   registerJsonBody(app, maxBodyBytes, { isType: () => true, mayBeEmpty: true })
   app.addHook('onRequest', async (request) => refuseFormOfPage(request))
   app.setErrorHandler((error: FastifyError | PdpError, request, reply) => {
-    const refused = fromFastify(error)
-    const { status, headers } = errorAnswer(refused, request.id, request.method, request.log)
-    return reply
-      .code(status)
-      .headers(headers)
-      .send(opaError(opaCodeOf(status), refused.message, refused.code))
+    const { status, headers, body } = opaFailure(fromFastify(error), request.id, request.method, request.log)
+    return reply.code(status).headers(headers).send(body)
   })
 
   const v1 = async (request: FastifyRequest, reply: FastifyReply) => {

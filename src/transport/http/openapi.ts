@@ -2,7 +2,6 @@
 // starter policies; test/transport/openapi.test.ts sends each of them.
 // @see https://spec.openapis.org/oas/v3.1.0
 import { z } from 'zod'
-import { version } from '../../version.ts'
 import { searchSchemas } from '../authzen-search.ts'
 import { decideAnswerSchema, decideRequestSchema, decisionSchema, errorAnswerSchema } from '../decide-schema.ts'
 import { infoSchema } from './admin-routes.ts'
@@ -31,8 +30,8 @@ const schemas = {
   Any: {},
 }
 
-/** The whole document. */
-export function openapi(): Json {
+/** @param version of the service @returns the whole document */
+export function openapi(version: string): Json {
   const paths: Record<string, Record<string, Json>> = {}
   for (const operation of operations) paths[operation.path] = { ...paths[operation.path], [operation.method]: describe(operation) }
   return {

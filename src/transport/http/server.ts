@@ -9,14 +9,16 @@ import { correlationId } from '../correlation.ts'
 import type { DecideLimits } from '../decide-request.ts'
 import type { GatewayOptions } from '../gateway/gateway-options.ts'
 import { adminRoutes, type Info } from './admin-routes.ts'
+import { errorAnswer } from './answer.ts'
 import { requireBearer } from './authentication.ts'
 import { type AuthzenOptions, authzenMetadataRoute, authzenRoutes } from './authzen-routes.ts'
 import { registerJsonBody, requireBody } from './body.ts'
 import { createDecideHandler, decideRoute } from './decide-route.ts'
-import { directDecide } from './direct.ts'
+import { answerDirectly, type DirectRoute } from './direct.ts'
 import { fromFastify, refuseOnSocket, sendError } from './errors.ts'
 import { gatewayRoutes, isGatewayPath, sendRefusal } from './gateway-routes.ts'
 import { type OpaConfig, opaAdminRoutes } from './opa-admin-routes.ts'
+import { opaDirect } from './opa-direct.ts'
 import { type OpaOptions, opaRoutes } from './opa-routes.ts'
 import { openapi } from './openapi.ts'
 import { publicRoutes } from './public-routes.ts'
@@ -55,7 +57,14 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   let draining = false
   const guard = guardRequest(options)
   const decide = createDecideHandler(options.decider, options.limits)
-  const direct = directDecide({ ...options, decide, guard, isDraining: () => draining })
+  const decideRouteDirect: DirectRoute = { handle: decide, fail: (error, id) => errorAnswer(error, id, 'POST', options.log) }
+  const data = opaDirect(options.decider, options.limits, options.log)
+  const direct = answerDirectly({
+    ...options,
+    guard,
+    route: (target) => (target === '/v1/decide' ? decideRouteDirect : data(target)),
+    isDraining: () => draining,
+  })
   const app = fastify({
     loggerInstance: options.log,
     logController: new LogController({ disableRequestLogging: true }),
@@ -124,7 +133,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   app.register(async (scope) => {
     scope.addHook('onRequest', requireBearer(options.verifyAdmin))
     adminRoutes(scope, options.info)
-    scope.get('/docs', (_request, reply) => reply.header('cache-control', 'no-store').send(openapi()))
+    scope.get('/docs', (_request, reply) => reply.header('cache-control', 'no-store').send(openapi(options.info().version)))
     opaAdminRoutes(scope, options.info, options.opa.config)
   })
   app.setNotFoundHandler((request, reply) => {
