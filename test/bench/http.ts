@@ -5,7 +5,7 @@
 // Needs Linux, wrk, taskset and the program opa (OPA_PROGRAM or on the PATH). Servers run on core 0, the load on core 1.
 // Cerbos takes part where CERBOS_PROGRAM names its server (the npm package @cerbos/cerbos-linux-x64 carries it).
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { abacBatch, abacQuestion } from './abac.ts'
@@ -107,7 +107,12 @@ function wrk({ url, script }: Load): Measured {
 function batchesInProcess(): number {
   const state = mkdtempSync(join(folder, 'state-'))
   const child = [...node, `${root}test/bench/batch-child.ts`, bundle, state, String(batchSize), String(seconds)]
-  return Number(execFileSync('taskset', ['-c', '0', ...child], { encoding: 'utf8' }))
+  try {
+    return Number(execFileSync('taskset', ['-c', '0', ...child], { encoding: 'utf8' }))
+  } finally {
+    // Gigabytes of records that still go to the disk would slow the next round.
+    rmSync(state, { recursive: true, force: true })
+  }
 }
 
 function table(): string {
