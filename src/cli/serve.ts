@@ -68,7 +68,7 @@ Without a bundle the last good ones of the state folder are served.`,
 
 function greet(service: Service, state: string): void {
   print(
-    `${paint('bold', 'verdict')} ${service.info.version} (OPA ${service.info.opa_version}) answers at ${paint('cyan', service.url)}, gRPC at ${paint('cyan', service.grpcAddress)}`,
+    `${paint('bold', 'verdict')} ${service.info.version} (OPA ${service.info.opa_version}) answers at ${paint('cyan', service.url)} and gRPC at ${paint('cyan', service.grpcAddress)}`,
   )
   for (const bundle of service.info.bundles) {
     const label = bundle.revision === '' ? '' : ` revision ${bundle.revision},`
