@@ -20,6 +20,7 @@ import { filtered } from './policy/filtered.ts'
 import { Toolchain } from './rego/toolchain.ts'
 import { StateFolder } from './state/state-folder.ts'
 import { type MetadataKey, parseMetadataKey } from './transport/authzen-metadata.ts'
+import { splitPolicy } from './transport/decide-request.ts'
 import type { GatewayOptions } from './transport/gateway/gateway-options.ts'
 import { createGrpcServer } from './transport/grpc/server.ts'
 import type { Info } from './transport/http/admin-routes.ts'
@@ -215,7 +216,7 @@ function readMetadataKey({ authzen: { metadataKeyFile: file } }: Config): Metada
 const envoyEntrypoint = 'envoy/authz/allow'
 
 function gatewayOptions({ gateways }: Config, bundles: ActiveBundles): GatewayOptions {
-  const [bundle, entrypoint] = gateways.policy?.split(':') ?? []
+  const [bundle, entrypoint] = gateways.policy === undefined ? [] : splitPolicy(gateways.policy)
   const trusted = new BlockList()
   for (const proxy of gateways.trustedProxies) {
     const [address, prefix] = proxy.split('/') as [string, string | undefined]

@@ -73,6 +73,11 @@ export function toSingleLine(json: string): string {
     .replace(/[\u007f-\u009f\u2028\u2029]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
+/** A value as JSON text on one line. */
+export function toJsonLine(value: unknown): string {
+  return toSingleLine(JSON.stringify(value))
+}
+
 const notOneLine = /[\n\r\t\u007f-\u009f\u2028\u2029]/
 
 /** Index of the closing quote, or of the last character where there is none. */

@@ -1,7 +1,7 @@
 // The input that policies written for opa-envoy-plugin know, from what both flavours of ext_authz tell: the request's attributes,
 // and its path, query and body parsed.
 // @see https://www.openpolicyagent.org/docs/envoy/primer#example-input
-import { toSingleLine } from '../../decision/json-text.ts'
+import { toJsonLine } from '../../decision/json-text.ts'
 import type { JsonText } from '../../decision/request.ts'
 import { type JsonLimits, parseStrictJson } from '../../decision/strict-json.ts'
 import { decodeUtf8 } from '../../decision/utf8.ts'
@@ -21,8 +21,6 @@ export interface EnvoyRequest {
 export interface EnvoyInput {
   readonly input: JsonText
   readonly target: Target
-  /** Whether the gateway sent less than all of the body. */
-  readonly truncated: boolean
 }
 
 export interface EnvoyInputOptions {
@@ -42,9 +40,9 @@ export function toEnvoyInput({ attributes, path, headers, body }: EnvoyRequest, 
   }
   const parsed = truncated ? 'null' : parsedBody(headers.get('content-type') ?? '', body, limits)
   const input =
-    `{"attributes":${attributes},"parsed_path":${line(target.segments)},"parsed_query":${line(Object.fromEntries(target.params))},` +
+    `{"attributes":${attributes},"parsed_path":${toJsonLine(target.segments)},"parsed_query":${toJsonLine(Object.fromEntries(target.params))},` +
     `"parsed_body":${parsed},"truncated_body":${truncated},"version":{"encoding":"protojson","ext_authz":"v3"}}`
-  return { input, target, truncated }
+  return { input, target }
 }
 
 function isTruncated(headers: ReadonlyMap<string, string>, body: Uint8Array): boolean {
@@ -57,10 +55,6 @@ function isTruncated(headers: ReadonlyMap<string, string>, body: Uint8Array): bo
 function parsedBody(contentType: string, body: Uint8Array, limits: JsonLimits): JsonText {
   if (body.length === 0) return 'null'
   if (contentType.includes('application/json')) return parseStrictJson(decodeUtf8(body), limits).text.trim()
-  if (contentType.includes('application/x-www-form-urlencoded')) return line(Object.fromEntries(parseQuery(decodeUtf8(body))))
+  if (contentType.includes('application/x-www-form-urlencoded')) return toJsonLine(Object.fromEntries(parseQuery(decodeUtf8(body))))
   return 'null'
-}
-
-function line(value: unknown): JsonText {
-  return toSingleLine(JSON.stringify(value))
 }

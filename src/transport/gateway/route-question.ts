@@ -1,7 +1,7 @@
 // A request to a service behind a gateway, in AuthZEN's terms: the identity does the method on the route. What every gateway
 // door puts into the record; the forward-auth doors also show it to the policy.
 // @see AuthZEN, mapping for API gateways
-import { toSingleLine } from '../../decision/json-text.ts'
+import { toJsonLine } from '../../decision/json-text.ts'
 import type { DecisionRequest } from '../../decision/request.ts'
 import { PdpError } from '../../errors.ts'
 import type { Target } from './target.ts'
@@ -38,12 +38,8 @@ export function toRouteParts({ principal, method, scheme, host, target, ip }: Ro
     ip,
   }
   return {
-    subject: text(principal === undefined ? { type: 'anonymous', id: 'anonymous' } : { type: 'identity', id: principal }),
-    action: text({ name: method }),
-    resource: text({ type: 'route', id: target.path, properties }),
+    subject: toJsonLine(principal === undefined ? { type: 'anonymous', id: 'anonymous' } : { type: 'identity', id: principal }),
+    action: toJsonLine({ name: method }),
+    resource: toJsonLine({ type: 'route', id: target.path, properties }),
   }
-}
-
-function text(value: object): string {
-  return toSingleLine(JSON.stringify(value))
 }

@@ -1,7 +1,7 @@
 // Messages of protocol buffers as the JSON text that Google's own libraries make of them (camelCase names, defaults left out,
 // 64-bit integers and bytes as texts), driven by tables of fields. For inputs of policies that were written for that form.
 // @see https://protobuf.dev/programming-guides/json/
-import { toSingleLine } from '../../decision/json-text.ts'
+import { toJsonLine } from '../../decision/json-text.ts'
 import type { JsonText } from '../../decision/request.ts'
 import { PdpError } from '../../errors.ts'
 import {
@@ -152,5 +152,5 @@ function timestamp(reader: WireReader, end: number): JsonText {
 const plain = /^[ !#-[\]-~]*$/
 
 function quoted(text: string): JsonText {
-  return plain.test(text) ? `"${text}"` : toSingleLine(JSON.stringify(text))
+  return plain.test(text) ? `"${text}"` : toJsonLine(text)
 }

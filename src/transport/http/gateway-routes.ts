@@ -7,7 +7,7 @@
 import { METHODS } from 'node:http'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { RecordedDecider } from '../../decision/decider.ts'
-import { toSingleLine } from '../../decision/json-text.ts'
+import { toJsonLine } from '../../decision/json-text.ts'
 import type { Caller, DecisionRequest } from '../../decision/request.ts'
 import { PdpError, toPdpError } from '../../errors.ts'
 import { childSpan } from '../../telemetry/trace-context.ts'
@@ -148,7 +148,7 @@ function attributesOf(request: FastifyRequest): { attributes: string; headers: R
     ...(headers.has('x-request-id') && { id: headers.get('x-request-id') }),
   }
   const address = { socketAddress: { address: raw.socket.remoteAddress, portValue: raw.socket.remotePort } }
-  return { attributes: toSingleLine(JSON.stringify({ source: { address }, request: { http } })), headers, path }
+  return { attributes: toJsonLine({ source: { address }, request: { http } }), headers, path }
 }
 
 /** For requests that were refused before any question. */
