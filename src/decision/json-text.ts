@@ -1,5 +1,6 @@
 // JSON text taken apart without parsing it, so that every digit stays: for texts that JSON.parse has accepted already.
 import { PdpError } from '../errors.ts'
+import type { JsonText } from './request.ts'
 
 const quote = 0x22
 const backslash = 0x5c
@@ -76,6 +77,14 @@ export function toSingleLine(json: string): string {
 /** A value as JSON text on one line. */
 export function toJsonLine(value: unknown): string {
   return toSingleLine(JSON.stringify(value))
+}
+
+/** Printable ASCII without quotes and backslashes needs no escapes. */
+const plain = /^[ !#-[\]-~]*$/
+
+/** As toJsonLine, for a text. */
+export function quoted(text: string): JsonText {
+  return plain.test(text) ? `"${text}"` : toJsonLine(text)
 }
 
 const notOneLine = /[\n\r\t\u007f-\u009f\u2028\u2029]/

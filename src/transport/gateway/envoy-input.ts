@@ -6,6 +6,7 @@ import type { JsonText } from '../../decision/request.ts'
 import { type JsonLimits, parseStrictJson } from '../../decision/strict-json.ts'
 import { decodeUtf8 } from '../../decision/utf8.ts'
 import { PdpError } from '../../errors.ts'
+import { multipartText } from './multipart.ts'
 import { parseQuery, parseTarget, type Target } from './target.ts'
 
 /** What the attributes were found to hold. */
@@ -30,7 +31,8 @@ export interface EnvoyInputOptions {
 }
 
 /**
- * @throws PdpError ERR_AMBIGUOUS_PATH; ERR_BODY_TOO_LARGE for a truncated body; as parseStrictJson for a body that says it is JSON
+ * @throws PdpError ERR_AMBIGUOUS_PATH; ERR_BODY_TOO_LARGE for a truncated body; as parseStrictJson and multipartText for a body that says
+ * it is JSON or a form
  */
 export function toEnvoyInput({ attributes, path, headers, body }: EnvoyRequest, { limits, passTruncated }: EnvoyInputOptions): EnvoyInput {
   const target = parseTarget(path)
@@ -56,5 +58,6 @@ function parsedBody(contentType: string, body: Uint8Array, limits: JsonLimits): 
   if (body.length === 0) return 'null'
   if (contentType.includes('application/json')) return parseStrictJson(decodeUtf8(body), limits).text.trim()
   if (contentType.includes('application/x-www-form-urlencoded')) return toJsonLine(Object.fromEntries(parseQuery(decodeUtf8(body))))
+  if (contentType.includes('multipart/form-data')) return multipartText(contentType, body, limits)
   return 'null'
 }

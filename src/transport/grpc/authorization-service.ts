@@ -1,7 +1,7 @@
 // envoy.service.auth.v3.Authorization: every call ends in OK, and what the answer is stands in its message.
 // @see https://www.envoyproxy.io/docs/envoy/latest/api-v3/service/auth/v3/external_auth.proto
-import type { ServerUnaryCall, sendUnaryData, UntypedServiceImplementation } from '@grpc/grpc-js'
 import type { RecordedDecider } from '../../decision/decider.ts'
+import type { RecordedDecision } from '../../decision/decision.ts'
 import { type PdpError, toPdpError } from '../../errors.ts'
 import { childSpan } from '../../telemetry/trace-context.ts'
 import type { TokenVerifier } from '../bearer.ts'
@@ -12,10 +12,11 @@ import { type GatewayAnswer, refusal, toGatewayAnswer } from '../gateway/gateway
 import type { GatewayOptions } from '../gateway/gateway-options.ts'
 import { refuseUnusable } from '../gateway/gateway-result.ts'
 import { toRouteParts } from '../gateway/route-question.ts'
+import type { Call, UnaryAnswer, UnaryMethod } from './call.ts'
+import type { CallLog } from './call-status.ts'
 import { readCheckRequest } from './check-request.ts'
 import { writeCheckResponse } from './check-response.ts'
 import { factsOf } from './peer.ts'
-import type { CallLog } from './service-error.ts'
 import { grpcStatus } from './status.ts'
 
 export interface AuthorizationServiceOptions {
@@ -30,50 +31,48 @@ export const authorizationServiceName = 'envoy.service.auth.v3.Authorization'
 
 const invalidArgument = 3
 
-export function createAuthorizationService(options: AuthorizationServiceOptions): UntypedServiceImplementation {
+export function createAuthorizationService(options: AuthorizationServiceOptions): { readonly Check: UnaryMethod } {
   const { decider, verifyDecide, gateways, log } = options
   // A request's body may have any key: it is passed on, never looked up by them.
   const limits = { ...options.limits, forbidPrototypeKeys: false }
-  return {
-    Check(call: ServerUnaryCall<Buffer, Uint8Array>, done: sendUnaryData<Uint8Array>): void {
-      const answer = (given: GatewayAnswer) => done(null, writeAnswer(given))
-      const refuse = (thrown: unknown, id: string) => {
-        const error = toPdpError(thrown)
-        log.info(
-          { code: error.code, correlation_id: id, path: call.getPath(), cause: (error.cause as Error | undefined)?.message },
-          `refused: ${error.message}`,
-        )
-        answer(refusal(error))
-      }
-      let id = ''
-      try {
-        const peer = factsOf(call, '', 'envoy', verifyDecide)
-        const request = readCheckRequest(call.request, { limits, members: 0 })
-        id = correlationId(request.headers.get('x-request-id'))
-        const { input, target } = toEnvoyInput(request, { limits, passTruncated: gateways.passTruncated })
-        const { principal, method, host, ip } = request
-        const parts = toRouteParts({ principal, method, scheme: request.scheme || 'http', host, target, ip })
-        const decision = decider.decide({
-          ...peer,
-          ...parts,
-          ...gateways.policy(),
-          correlationId: id,
-          trace: childSpan(request.headers.get('traceparent')),
-          timeMs: Date.now(),
-          input,
-          refuse: refuseUnusable,
-        })
-        if (decision instanceof Promise)
-          decision.then(
-            (decided) => answer(toGatewayAnswer(decided)),
-            (thrown: unknown) => refuse(thrown, id),
-          )
-        else answer(toGatewayAnswer(decision))
-      } catch (thrown) {
-        refuse(thrown, id)
-      }
-    },
+  return { Check }
+
+  function Check(message: Buffer, call: Call): UnaryAnswer | Promise<UnaryAnswer> {
+    let id = ''
+    const refuse = (thrown: unknown): UnaryAnswer => {
+      const error = toPdpError(thrown)
+      const cause = (error.cause as Error | undefined)?.message
+      log.info({ code: error.code, correlation_id: id, path: call.path, cause }, `refused: ${error.message}`)
+      return answerOf(refusal(error))
+    }
+    const done = (decision: RecordedDecision): UnaryAnswer => answerOf(toGatewayAnswer(decision))
+    try {
+      const peer = factsOf(call, '', 'envoy', verifyDecide)
+      const request = readCheckRequest(message, { limits, members: 0 })
+      id = correlationId(request.headers.get('x-request-id'))
+      const { input, target } = toEnvoyInput(request, { limits, passTruncated: gateways.passTruncated })
+      const { principal, method, host, ip } = request
+      const parts = toRouteParts({ principal, method, scheme: request.scheme || 'http', host, target, ip })
+      const decision = decider.decide({
+        ...peer,
+        ...parts,
+        ...gateways.policy(),
+        correlationId: id,
+        trace: childSpan(request.headers.get('traceparent')),
+        timeMs: Date.now(),
+        input,
+        refuse: refuseUnusable,
+      })
+      return decision instanceof Promise ? decision.then(done).catch(refuse) : done(decision)
+    } catch (thrown) {
+      return refuse(thrown)
+    }
   }
+}
+
+/** The ID of the request is Envoy's own and is not said again. */
+function answerOf(answer: GatewayAnswer): UnaryAnswer {
+  return { requestId: '', message: writeAnswer(answer) }
 }
 
 function writeAnswer({ allowed, status, result, error, decisionId }: GatewayAnswer): Uint8Array {

@@ -2,6 +2,7 @@
 // does not have are refused: one that a newer client relies on must not be passed over.
 import protobuf from 'protobufjs/minimal.js'
 import type { PolicyIdentity, RecordedDecision } from '../../decision/decision.ts'
+import { quoted } from '../../decision/json-text.ts'
 import type { JsonText } from '../../decision/request.ts'
 import { PdpError } from '../../errors.ts'
 import { contextMembers } from '../decide-answer.ts'
@@ -146,7 +147,7 @@ function readEntity(reader: WireReader, end: number, bounds: WireBounds): Entity
     else if (field === 4) properties = readJsonObject(reader, tag, end, bounds)
     else throw unknownField(tag)
   }
-  return { value: { type, id }, text: `{"type":${JSON.stringify(type)},"id":${JSON.stringify(id)}${propertiesMember(properties)}}` }
+  return { value: { type, id }, text: `{"type":${quoted(type)},"id":${quoted(id)}${propertiesMember(properties)}}` }
 }
 
 function readAction(reader: WireReader, end: number, bounds: WireBounds): Entity {
@@ -162,7 +163,7 @@ function readAction(reader: WireReader, end: number, bounds: WireBounds): Entity
     else if (field === 3) properties = readJsonObject(reader, tag, end, bounds)
     else throw unknownField(tag)
   }
-  return { value: { name }, text: `{"name":${JSON.stringify(name)}${propertiesMember(properties)}}` }
+  return { value: { name }, text: `{"name":${quoted(name)}${propertiesMember(properties)}}` }
 }
 
 function propertiesMember(properties: JsonText | undefined): string {

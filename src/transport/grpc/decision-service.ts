@@ -1,20 +1,15 @@
 // verdict.v1.DecisionService: parse, ask the core, write the answer. @see schemas/verdict/v1/decision.proto
-import {
-  Metadata,
-  type ServerDuplexStream,
-  type ServerUnaryCall,
-  type sendUnaryData,
-  type UntypedServiceImplementation,
-} from '@grpc/grpc-js'
+import type { handleBidiStreamingCall, ServerDuplexStream } from '@grpc/grpc-js'
 import type { RecordedDecider } from '../../decision/decider.ts'
 import type { RecordedDecision } from '../../decision/decision.ts'
 import { type PdpError, toPdpError } from '../../errors.ts'
 import type { TokenVerifier } from '../bearer.ts'
 import { decideBatch, decideOne, type RequestFacts } from '../decide.ts'
 import type { DecideLimits } from '../decide-request.ts'
+import { type Call, callOf, requestIdMetadata, toServiceError, type UnaryAnswer, type UnaryMethod } from './call.ts'
+import { type CallLog, isCallError, toCallStatus } from './call-status.ts'
 import { readDecideBatchRequest, readDecideRequest, writeDecideResponse, writeDecisions } from './decision-messages.ts'
 import { correlationOf, factsOf } from './peer.ts'
-import { type CallLog, isCallError, toServiceError } from './service-error.ts'
 
 export interface DecisionServiceOptions {
   readonly decider: RecordedDecider
@@ -25,50 +20,53 @@ export interface DecisionServiceOptions {
 
 export const decisionServiceName = 'verdict.v1.DecisionService'
 
-export function createDecisionService({ decider, limits, verifyDecide, log }: DecisionServiceOptions): UntypedServiceImplementation {
+export interface DecisionService {
+  readonly Decide: UnaryMethod
+  readonly DecideBatch: handleBidiStreamingCall<Buffer, Uint8Array>
+}
+
+export function createDecisionService({ decider, limits, verifyDecide, log }: DecisionServiceOptions): DecisionService {
   const door = 'grpc'
   return { Decide, DecideBatch }
 
-  function Decide(call: ServerUnaryCall<Buffer, Uint8Array>, answer: sendUnaryData<Uint8Array>): void {
-    const id = correlationOf(call)
-    const done = (decision: RecordedDecision) => {
+  function Decide(message: Buffer, call: Call): UnaryAnswer | Promise<UnaryAnswer> {
+    const requestId = correlationOf(call)
+    const done = (decision: RecordedDecision): UnaryAnswer => {
       const error = isCallError(decision)
-      if (error !== undefined) fail(error)
-      else answer(null, writeDecideResponse(decision))
+      return error === undefined ? { requestId, message: writeDecideResponse(decision) } : fail(error)
     }
-    const fail = (thrown: unknown) => answer(toServiceError(toPdpError(thrown), id, call.getPath(), log))
+    const fail = (thrown: unknown): UnaryAnswer => ({ status: toCallStatus(toPdpError(thrown), requestId, call.path, log) })
     try {
-      call.sendMetadata(requestId(id))
-      const facts = factsOf(call, id, door, verifyDecide)
-      const decision = decideOne(readDecideRequest(call.request, limits), facts, decider)
-      if (decision instanceof Promise) decision.then(done, fail)
-      else done(decision)
+      const facts = factsOf(call, requestId, door, verifyDecide)
+      const decision = decideOne(readDecideRequest(message, limits), facts, decider)
+      return decision instanceof Promise ? decision.then(done).catch(fail) : done(decision)
     } catch (thrown) {
-      fail(thrown)
+      return fail(thrown)
     }
   }
 
-  function DecideBatch(call: ServerDuplexStream<Buffer, Uint8Array>): void {
+  function DecideBatch(stream: ServerDuplexStream<Buffer, Uint8Array>): void {
+    const call = callOf(stream)
     const id = correlationOf(call)
-    answerAll(call, id).then(
-      () => call.end(),
-      (thrown: unknown) => call.emit('error', toServiceError(toPdpError(thrown), id, call.getPath(), log)),
+    answerAll(stream, call, id).then(
+      () => stream.end(),
+      (thrown: unknown) => stream.emit('error', toServiceError(toCallStatus(toPdpError(thrown), id, call.path, log))),
     )
   }
 
   /** One batch after another: a client that does not read its answers is not read from. */
-  async function answerAll(call: ServerDuplexStream<Buffer, Uint8Array>, id: string): Promise<void> {
-    call.sendMetadata(requestId(id))
+  async function answerAll(stream: ServerDuplexStream<Buffer, Uint8Array>, call: Call, id: string): Promise<void> {
+    stream.sendMetadata(requestIdMetadata(id))
     const facts: RequestFacts = factsOf(call, id, door, verifyDecide)
     // An error that ends the loop still has to be told to the client.
-    for await (const message of call.iterator({ destroyOnReturn: false })) {
-      if (call.cancelled) return
+    for await (const message of stream.iterator({ destroyOnReturn: false })) {
+      if (stream.cancelled) return
       const decisions = await decideBatch(readDecideBatchRequest(message as Buffer, limits), facts, decider)
       for (const decision of decisions) {
         const error = isCallError(decision)
         if (error !== undefined && isUnanswerable(error)) throw error
       }
-      if (!call.write(writeDecisions(decisions))) await drained(call)
+      if (!stream.write(writeDecisions(decisions))) await drained(stream)
     }
   }
 }
@@ -85,12 +83,6 @@ const unanswerable: ReadonlySet<string> = new Set([
   'ERR_DRAINING',
   'ERR_INTERNAL',
 ])
-
-function requestId(id: string): Metadata {
-  const metadata = new Metadata()
-  metadata.set('x-request-id', id)
-  return metadata
-}
 
 function drained(call: ServerDuplexStream<Buffer, Uint8Array>): Promise<void> {
   return new Promise((resolve) => {

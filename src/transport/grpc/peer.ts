@@ -1,20 +1,14 @@
 // What a gRPC call brings beside its message: who calls, its correlation ID, its trace.
-import type { Metadata } from '@grpc/grpc-js'
 import type { Caller } from '../../decision/request.ts'
 import { PdpError } from '../../errors.ts'
 import { childSpan } from '../../telemetry/trace-context.ts'
 import { callerOfBearer, type TokenVerifier } from '../bearer.ts'
 import { correlationId } from '../correlation.ts'
 import type { RequestFacts } from '../decide.ts'
+import type { Call } from './call.ts'
 
-/** What of a call is used here. */
-export interface Call {
-  readonly metadata: Metadata
-  getPeer(): string
-}
-
-export function correlationOf({ metadata }: Call): string {
-  return correlationId(only(metadata, 'x-request-id'))
+export function correlationOf(call: Call): string {
+  return correlationId(only(call, 'x-request-id'))
 }
 
 /**
@@ -22,25 +16,24 @@ export function correlationOf({ metadata }: Call): string {
  * @throws PdpError ERR_UNAUTHENTICATED, ERR_AMBIGUOUS_CREDENTIALS
  */
 export function factsOf(call: Call, id: string, door: string, verify: TokenVerifier | undefined): RequestFacts {
-  const anonymous = callerAt(call.getPeer())
-  const credentials = call.metadata.get('authorization')
-  if (credentials.length > 1) throw new PdpError('ERR_AMBIGUOUS_CREDENTIALS', 'the authorization metadata is there more than once')
-  const caller = verify === undefined ? anonymous : { ...callerOfBearer(credentials[0]?.toString(), verify), address: anonymous.address }
-  return { door, correlationId: id, trace: childSpan(only(call.metadata, 'traceparent')), caller }
+  const anonymous = callerAt(call.address)
+  const credentials = call.values('authorization')
+  if (credentials.length > 1) throw ambiguousCredentials()
+  const caller = verify === undefined ? anonymous : { ...callerOfBearer(credentials[0], verify), address: anonymous.address }
+  return { door, correlationId: id, trace: childSpan(only(call, 'traceparent')), caller }
 }
 
-/** Metadata that is there once; Node joins repeated fields with commas, which no harmless value has. */
-function only(metadata: Metadata, key: string): string | undefined {
-  const [value, ...more] = metadata.get(key)
-  return more.length === 0 && typeof value === 'string' ? value : undefined
+/** A field that is there once; Node joins repeated ones with commas, which no harmless value has. */
+function only(call: Call, name: string): string | undefined {
+  const values = call.values(name)
+  return values.length === 1 ? values[0] : undefined
 }
 
 const known = new Map<string, Caller>()
 const maxKnown = 1_000
 
 /** Callers without an identity, one for each address. */
-function callerAt(peer: string): Caller {
-  const address = peer.replace(/:\d+$/, '')
+function callerAt(address: string): Caller {
   let caller = known.get(address)
   if (caller === undefined) {
     if (known.size >= maxKnown) known.clear()
@@ -48,4 +41,8 @@ function callerAt(peer: string): Caller {
     known.set(address, caller)
   }
   return caller
+}
+
+export function ambiguousCredentials(): PdpError {
+  return new PdpError('ERR_AMBIGUOUS_CREDENTIALS', 'the authorization metadata is there more than once')
 }

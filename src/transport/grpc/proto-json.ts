@@ -1,7 +1,7 @@
 // Messages of protocol buffers as the JSON text that Google's own libraries make of them (camelCase names, defaults left out,
 // 64-bit integers and bytes as texts), driven by tables of fields. For inputs of policies that were written for that form.
 // @see https://protobuf.dev/programming-guides/json/
-import { toJsonLine } from '../../decision/json-text.ts'
+import { quoted } from '../../decision/json-text.ts'
 import type { JsonText } from '../../decision/request.ts'
 import { PdpError } from '../../errors.ts'
 import {
@@ -29,12 +29,18 @@ interface ListKind {
 /** Fields by number. */
 export interface MessageKind {
   readonly fields: Readonly<Record<number, readonly [name: string, kind: Kind]>>
-  /** Told of texts, bytes and maps, by field. */
-  readonly visit?: (field: number, value: string | Buffer | ReadonlyMap<string, string>) => void
+  /** Names under which texts, bytes and maps are kept, by field. */
+  readonly keep?: Readonly<Record<number, string>>
 }
 
-/** @returns the object's JSON text; fields that the table lacks are passed over */
-export function messageText(reader: WireReader, end: number, kind: MessageKind, bounds: WireBounds): JsonText {
+/** What of a message is wanted beside its text. */
+export type Kept = Map<string, string | Buffer | ReadonlyMap<string, string>>
+
+/**
+ * @param kept takes what the table says
+ * @returns the object's JSON text; fields that the table lacks are passed over
+ */
+export function messageText(reader: WireReader, end: number, kind: MessageKind, bounds: WireBounds, kept: Kept): JsonText {
   let text = ''
   let lists: Map<string, string[]> | undefined
   let maps: Map<number, Map<string, string>> | undefined
@@ -58,10 +64,10 @@ export function messageText(reader: WireReader, end: number, kind: MessageKind, 
       lists ??= new Map()
       const items = lists.get(name) ?? []
       lists.set(name, items)
-      items.push(messageText(reader, embedded(reader, tag, end), type.items, bounds))
+      items.push(messageText(reader, embedded(reader, tag, end), type.items, bounds, kept))
     } else {
       single.add(number)
-      const value = valueText(reader, tag, end, type, kind, bounds)
+      const value = valueText(reader, tag, end, type, kind, bounds, kept)
       if (value !== undefined) text += `${text === '' ? '' : ','}"${name}":${value}`
     }
   }
@@ -74,23 +80,31 @@ export function messageText(reader: WireReader, end: number, kind: MessageKind, 
         inner += `${inner === '' ? '' : ','}${quoted(key)}:${type.values === 'string' ? quoted(value) : value}`
       }
       text += `${text === '' ? '' : ','}"${name}":{${inner}}`
-      kind.visit?.(number, entries)
+      keep(kind, number, entries, kept)
     }
   }
   return `{${text}}`
 }
 
 /** @returns undefined for a value that is its type's default */
-function valueText(reader: WireReader, tag: number, end: number, kind: Kind, outer: MessageKind, bounds: WireBounds): JsonText | undefined {
+function valueText(
+  reader: WireReader,
+  tag: number,
+  end: number,
+  kind: Kind,
+  outer: MessageKind,
+  bounds: WireBounds,
+  kept: Kept,
+): JsonText | undefined {
   switch (kind) {
     case 'string': {
       const text = readText(reader, tag, end)
-      outer.visit?.(tag >>> 3, text)
+      keep(outer, tag >>> 3, text, kept)
       return text === '' ? undefined : quoted(text)
     }
     case 'bytes': {
       const bytes = readBytes(reader, tag, end)
-      outer.visit?.(tag >>> 3, bytes)
+      keep(outer, tag >>> 3, bytes, kept)
       return bytes.length === 0 ? undefined : `"${bytes.toString('base64')}"`
     }
     case 'bool':
@@ -105,8 +119,13 @@ function valueText(reader: WireReader, tag: number, end: number, kind: Kind, out
     case 'struct':
       return readStructField(reader, tag, end, bounds)
   }
-  if ('fields' in kind) return messageText(reader, embedded(reader, tag, end), kind, bounds)
+  if ('fields' in kind) return messageText(reader, embedded(reader, tag, end), kind, bounds, kept)
   throw new TypeError('a list or a map is no single value')
+}
+
+function keep({ keep }: MessageKind, field: number, value: string | Buffer | ReadonlyMap<string, string>, kept: Kept): void {
+  const name = keep?.[field]
+  if (name !== undefined) kept.set(name, value)
 }
 
 function readEntry(reader: WireReader, end: number, values: 'string' | 'struct', into: Map<string, string>, bounds: WireBounds): void {
@@ -146,11 +165,4 @@ function timestamp(reader: WireReader, end: number): JsonText {
   const text = `"${date.toISOString().slice(0, 19)}${fraction === '' ? '' : `.${fraction}`}Z"`
   if (nanos === 0) [lastSeconds, lastText] = [seconds, text]
   return text
-}
-
-/** Printable ASCII without quotes and backslashes needs no escapes. */
-const plain = /^[ !#-[\]-~]*$/
-
-function quoted(text: string): JsonText {
-  return plain.test(text) ? `"${text}"` : toJsonLine(text)
 }

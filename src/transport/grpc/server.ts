@@ -4,7 +4,7 @@
 // deadline the client asked for, and connections hold at most `maxConcurrentStreams` calls.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Server, ServerCredentials, ServerInterceptingCall, type ServerInterceptor, type ServiceDefinition, status } from '@grpc/grpc-js'
+import { Server, ServerCredentials, type ServiceDefinition } from '@grpc/grpc-js'
 import { loadSync, type PackageDefinition } from '@grpc/proto-loader'
 import { ReflectionService } from '@grpc/reflection'
 import { HealthImplementation } from 'grpc-health-check'
@@ -15,8 +15,11 @@ import type { TokenVerifier } from '../bearer.ts'
 import type { DecideLimits } from '../decide-request.ts'
 import type { GatewayOptions } from '../gateway/gateway-options.ts'
 import { authorizationServiceName, createAuthorizationService } from './authorization-service.ts'
+import { toHandler, toServiceError } from './call.ts'
+import { type CallLog, toCallStatus } from './call-status.ts'
 import { createDecisionService, decisionServiceName } from './decision-service.ts'
-import type { CallLog } from './service-error.ts'
+import { answerCallsDirectly } from './direct-calls.ts'
+import { OverdueCalls } from './overdue-calls.ts'
 
 export interface GrpcServerOptions {
   readonly decider: RecordedDecider
@@ -55,11 +58,17 @@ export function createGrpcServer(options: GrpcServerOptions): GrpcServer {
     'grpc.max_metadata_size': 16_384,
     'grpc-node.max_session_memory': 16,
     'grpc.enable_channelz': 0,
-    interceptors: [overdue.interceptor],
+    interceptors: [overdue.interceptor((error, path) => toServiceError(toCallStatus(error, '', path, options.log)))],
   })
   const definitions = loadSync(['verdict/v1/decision.proto', 'envoy/service/auth/v3/external_auth.proto'], { includeDirs: [protoFolder] })
-  server.addService(rawService(definitions[decisionServiceName] as ServiceDefinition), createDecisionService(options))
-  server.addService(rawService(definitions[authorizationServiceName] as ServiceDefinition), createAuthorizationService(options))
+  const { Decide, DecideBatch } = createDecisionService(options)
+  const { Check } = createAuthorizationService(options)
+  server.addService(rawService(definitions[decisionServiceName] as ServiceDefinition), { Decide: toHandler(Decide), DecideBatch })
+  server.addService(rawService(definitions[authorizationServiceName] as ServiceDefinition), { Check: toHandler(Check) })
+  const methods = new Map([
+    [`/${decisionServiceName}/Decide`, Decide],
+    [`/${authorizationServiceName}/Check`, Check],
+  ])
   const health = new HealthImplementation()
   health.addToServer(server)
   new ReflectionService(reflected()).addToServer(server)
@@ -76,11 +85,13 @@ export function createGrpcServer(options: GrpcServerOptions): GrpcServer {
     async listen(host, port) {
       const address = `${host.includes(':') ? `[${host}]` : host}:${port}`
       try {
-        return await new Promise<number>((resolve, reject) =>
+        const port = await new Promise<number>((resolve, reject) =>
           server.bindAsync(address, ServerCredentials.createInsecure(), (error, bound) =>
             error === null ? resolve(bound) : reject(error),
           ),
         )
+        answerCallsDirectly(server, { methods, overdue, maxMessageBytes: options.maxBodyBytes, log: options.log })
+        return port
       } catch (cause) {
         const { message } = cause as Error
         const reason = message.includes('EADDRINUSE')
@@ -140,44 +151,4 @@ function rawService(definition: ServiceDefinition): ServiceDefinition {
       },
     ]),
   )
-}
-
-/** Ends calls of one message whose message does not come. */
-class OverdueCalls {
-  readonly #waiting = new Map<ServerInterceptingCall, number>()
-  readonly #timer: NodeJS.Timeout
-
-  constructor(timeoutMs: number) {
-    this.#timer = setInterval(() => this.#end(performance.now() - timeoutMs), Math.min(timeoutMs, 1_000)).unref()
-  }
-
-  readonly interceptor: ServerInterceptor = (method, call) => {
-    if (method.requestStream) return new ServerInterceptingCall(call)
-    const watched: ServerInterceptingCall = new ServerInterceptingCall(call, {
-      start: (next) => {
-        this.#waiting.set(watched, performance.now())
-        next({
-          onReceiveHalfClose: (forward) => {
-            this.#waiting.delete(watched)
-            forward()
-          },
-          onCancel: () => void this.#waiting.delete(watched),
-        })
-      },
-    })
-    return watched
-  }
-
-  close(): void {
-    clearInterval(this.#timer)
-  }
-
-  /** Calls wait in the order in which they came. */
-  #end(before: number): void {
-    for (const [call, since] of this.#waiting) {
-      if (since > before) return
-      this.#waiting.delete(call)
-      call.sendStatus({ code: status.DEADLINE_EXCEEDED, details: 'ERR_REQUEST_TIMEOUT: the message took too long to arrive' })
-    }
-  }
 }

@@ -6,7 +6,7 @@
 // @see https://protobuf.dev/programming-guides/encoding/
 import { isUtf8 } from 'node:buffer'
 import protobuf from 'protobufjs/minimal.js'
-import { toSingleLine } from '../../decision/json-text.ts'
+import { quoted } from '../../decision/json-text.ts'
 import type { JsonText } from '../../decision/request.ts'
 import { isForbiddenKey, type JsonLimits, parseStrictJson } from '../../decision/strict-json.ts'
 import { PdpError } from '../../errors.ts'
@@ -130,7 +130,7 @@ export function readJsonObject(reader: WireReader, tag: number, end: number, { l
 
 /** A field that is a google.protobuf.Struct. @throws PdpError as parseStrictJson, in as far as it applies */
 export function readStructField(reader: WireReader, tag: number, end: number, bounds: WireBounds): JsonText {
-  return toSingleLine(struct(reader, embedded(reader, tag, end), bounds, 1))
+  return struct(reader, embedded(reader, tag, end), bounds, 1)
 }
 
 function struct(reader: WireReader, end: number, bounds: WireBounds, depth: number): JsonText {
@@ -155,7 +155,7 @@ function struct(reader: WireReader, end: number, bounds: WireBounds, depth: numb
       throw new PdpError('ERR_FORBIDDEN_KEY', `the key \`${key}\` is not allowed`)
     if (keys.size === keys.add(key).size) throw new PdpError('ERR_DUPLICATE_KEY', 'a key appears twice in one object')
     countMember(bounds)
-    text += `${text === '' ? '' : ','}${JSON.stringify(key)}:${value}`
+    text += `${text === '' ? '' : ','}${quoted(key)}:${value}`
   }
   return `{${text}}`
 }
@@ -187,7 +187,7 @@ function structValue(reader: WireReader, end: number, bounds: WireBounds, depth:
         text = numberText(reader.double())
         break
       case 3:
-        text = JSON.stringify(readText(reader, tag, end))
+        text = quoted(readText(reader, tag, end))
         break
       case 4:
         text = readBool(reader, tag) ? 'true' : 'false'

@@ -5,6 +5,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Caller } from '../../decision/request.ts'
 import { decodeUtf8 } from '../../decision/utf8.ts'
 import { PdpError, toPdpError } from '../../errors.ts'
+import { answerInTurns } from '../answer-in-turns.ts'
 import type { TokenVerifier } from '../bearer.ts'
 import { correlationId } from '../correlation.ts'
 import { type Answer, jsonHeaders } from './answer.ts'
@@ -32,9 +33,6 @@ export interface DirectOptions {
   readonly isDraining: () => boolean
 }
 
-/** Answers wait for each other no longer than this and one evaluation. */
-const maxTurnMs = 2
-
 interface Waiting {
   readonly route: DirectRoute
   readonly request: IncomingMessage
@@ -49,7 +47,7 @@ const plainLength = /^[1-9][0-9]{0,8}$/
 /** @returns a listener for requests that says whether it takes one */
 export function answerDirectly(options: DirectOptions): (request: IncomingMessage, response: ServerResponse) => boolean {
   const { guard, verifyDecide, maxBodyBytes } = options
-  let waiting: Waiting[] = []
+  const take = answerInTurns(ask, send)
 
   return (request, response) => {
     if (request.method !== 'POST' || !hasPlainBody(request, maxBodyBytes)) return false
@@ -59,44 +57,18 @@ export function answerDirectly(options: DirectOptions): (request: IncomingMessag
       guard(request)
       const caller = callerOfRequest(request, verifyDecide)
       const id = correlationId(request.headers['x-request-id'])
-      receive(request, (body) => {
-        if (waiting.push({ route, request, response, id, caller, body }) === 1) setImmediate(answerWaiting)
-      })
+      receive(request, (body) => take({ route, request, response, id, caller, body }))
       return true
     } catch {
       return false
     }
   }
 
-  /** All questions that arrived in one turn are asked, then all answers written: each step finds its code in the caches. */
-  function answerWaiting(): void {
-    const asked = waiting
-    waiting = []
-    const until = performance.now() + maxTurnMs
-    const answers: (DirectAnswer | Promise<DirectAnswer>)[] = []
-    for (const one of asked) {
-      answers.push(ask(one))
-      if (performance.now() > until) break
-    }
-    if (answers.length < asked.length) {
-      waiting = asked.slice(answers.length)
-      setImmediate(answerWaiting)
-    }
-    for (const [i, answer] of answers.entries()) {
-      const one = asked[i] as Waiting
-      if (!(answer instanceof Promise)) send(one, answer)
-      else
-        answer.then(
-          (decided) => send(one, decided),
-          (thrown: unknown) => send(one, toPdpError(thrown)),
-        )
-    }
-  }
-
   function ask({ route, request, id, caller, body }: Waiting): DirectAnswer | Promise<DirectAnswer> {
     try {
       const traceparent = request.headers.traceparent as string | undefined
-      return route.handle(decodeUtf8(body), { correlationId: id, traceparent, caller })
+      const answer = route.handle(decodeUtf8(body), { correlationId: id, traceparent, caller })
+      return answer instanceof Promise ? answer.catch(toPdpError) : answer
     } catch (thrown) {
       return toPdpError(thrown)
     }

@@ -1,5 +1,5 @@
 // Calls that no honest client makes: each gets its status, and the next call is answered as if nothing had been.
-import { connect, constants } from 'node:http2'
+import { type ClientSessionOptions, connect, constants } from 'node:http2'
 import { gzipSync } from 'node:zlib'
 import { status } from '@grpc/grpc-js'
 import { afterEach, beforeAll, describe, expect, test } from '@jest/globals'
@@ -26,11 +26,14 @@ interface Ended {
 }
 
 /** A call by Node's own client, with any fields and any bytes. */
-function raw(path: string, body: Buffer, more: Record<string, string> = {}, end = true): Promise<Ended> {
+function raw(path: string, body: Buffer, more: Record<string, string> | [string, string][] = {}, end = true): Promise<Ended> {
   return new Promise((resolve, reject) => {
-    const session = connect(`http://${service.grpcAddress}`)
+    // Fields that may be there once are sent twice, too.
+    const options = { strictSingleValueFields: false } as ClientSessionOptions
+    const session = connect(`http://${service.grpcAddress}`, options)
     session.on('error', reject)
-    const stream = session.request({ ':method': 'POST', ':path': path, te: 'trailers', 'content-type': 'application/grpc', ...more })
+    const own = Object.fromEntries(callFields(path))
+    const stream = session.request(Array.isArray(more) ? [...callFields(path), ...more].flat() : { ...own, ...more })
     const take = (headers: Record<string, unknown>) => {
       if (headers['grpc-status'] === undefined) return
       resolve({ code: Number(headers['grpc-status']), details: decodeURIComponent(String(headers['grpc-message'] ?? '')) })
@@ -139,6 +142,47 @@ describe('messages', () => {
     expect((await raw(decide, message(whole, 1), { 'grpc-encoding': 'snappy' })).code).toBe(status.UNIMPLEMENTED)
   })
 
+  test.each([
+    ['no message', Buffer.alloc(0), status.INVALID_ARGUMENT],
+    ['a prefix without a message', message(whole).subarray(0, 5), status.INVALID_ARGUMENT],
+    ['half a prefix', message(whole).subarray(0, 3), status.INVALID_ARGUMENT],
+    ['two messages', joined(message(whole), message(whole)), status.INVALID_ARGUMENT],
+    ['a byte behind the message', joined(message(whole), Buffer.from([0])), status.INVALID_ARGUMENT],
+    ['messages without an end', Buffer.alloc(1_000_000), status.INVALID_ARGUMENT],
+    ['a message that says that it is compressed, and not how', message(whole, 1), status.UNIMPLEMENTED],
+  ])('%s: refused', async (_what, body, code) => {
+    for (const path of [decide, '/envoy.service.auth.v3.Authorization/Check']) expect((await raw(path, body)).code).toBe(code)
+  })
+
+  test('a refusal does not wait for the rest of the message, and ends the stream', async () => {
+    const connection = new RawHttp2(service.grpcAddress)
+    await connection.send(
+      Buffer.concat([
+        frame(frameType.headers, flag.endHeaders, 1, fields(callFields(decide))),
+        frame(frameType.data, 0, 1, message(Buffer.alloc(5), 0, 100_000)),
+      ]),
+    )
+    const { codes } = await connection.until(({ codes }) => codes.length > 0)
+    expect(codes).toEqual([constants.NGHTTP2_NO_ERROR])
+    connection.close()
+  })
+
+  test('a message that does not come before the deadline of its call is not waited for', async () => {
+    const began = performance.now()
+    const { code } = await raw(decide, message(whole).subarray(0, 10), { 'grpc-timeout': '50m' }, false)
+    expect(code).toBe(status.DEADLINE_EXCEEDED)
+    expect(performance.now() - began).toBeLessThan(900)
+  })
+
+  test('calls as few clients send them get the answers that others get', async () => {
+    const allowed = await raw(decide, message(whole), { 'content-type': 'application/grpc; charset=utf-8' })
+    expect(allowed.code).toBe(status.OK)
+    const malformed = Buffer.alloc(0)
+    expect(await raw(decide, message(malformed), { 'content-type': 'application/grpc; charset=utf-8' })).toEqual(
+      await raw(decide, message(malformed)),
+    )
+  })
+
   test('a message that does not come, or whose end does not, is waited for no longer than requestTimeoutMs', async () => {
     for (const body of [Buffer.alloc(0), message(whole).subarray(0, 10), message(whole)]) {
       expect((await raw(decide, body, { 'grpc-timeout': '99999999H' }, false)).code).toBe(status.DEADLINE_EXCEEDED)
@@ -181,6 +225,17 @@ describe('fields', () => {
     expect(codes.filter((code) => code !== constants.NGHTTP2_PROTOCOL_ERROR)).toEqual([])
     connection.close()
   })
+
+  test.each([decide, '/verdict.v1.DecisionService/DecideBatch', '/grpc.health.v1.Health/Check'])(
+    'credentials that are there twice are refused: %s',
+    async (path) => {
+      const { code, details } = await raw(path, message(whole), [
+        ['authorization', 'Bearer a'],
+        ['authorization', 'Bearer b'],
+      ])
+      expect([code, details.split(':')[0]]).toEqual([status.INVALID_ARGUMENT, 'ERR_AMBIGUOUS_CREDENTIALS'])
+    },
+  )
 
   test('a path without a slash at its front reaches nothing', async () => {
     await expect(raw('verdict.v1.DecisionService/Decide', message(whole))).rejects.toThrow('NGHTTP2_PROTOCOL_ERROR')

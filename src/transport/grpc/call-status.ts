@@ -1,5 +1,5 @@
 // Failures as gRPC statuses: the code of the closed list at the front of the message, logged, never with a cause or a secret.
-import { status as grpc, Metadata, type ServiceError } from '@grpc/grpc-js'
+import { status as grpc } from '@grpc/grpc-js'
 import type { Decision } from '../../decision/decision.ts'
 import type { PdpError } from '../../errors.ts'
 import { grpcStatus } from './status.ts'
@@ -15,15 +15,21 @@ export function isCallError({ error }: Decision): PdpError | undefined {
   return error !== undefined && grpcStatus[error.code] !== grpc.OK ? error : undefined
 }
 
+/** How a call ends that has no answer. */
+export interface CallStatus {
+  readonly code: grpc
+  readonly details: string
+  readonly requestId: string
+}
+
 /** The status that a call ends with; what failed is logged. */
-export function toServiceError(error: PdpError, correlationId: string, path: string, log: CallLog): Partial<ServiceError> {
+export function toCallStatus(error: PdpError, correlationId: string, path: string, log: CallLog): CallStatus {
   const known = grpcStatus[error.code]
   const code = known === grpc.OK ? grpc.INTERNAL : known
   const facts = { code: error.code, correlation_id: correlationId, path, status: grpc[code] }
   if (code === grpc.INTERNAL || code === grpc.UNAVAILABLE) {
     log.error({ ...facts, cause: error.cause instanceof Error ? error.cause.stack : undefined }, error.message)
   } else log.info(facts, `refused: ${error.message}`)
-  const metadata = new Metadata()
-  metadata.set('x-request-id', correlationId)
-  return { code, details: `${error.code}: ${error.message}`, metadata }
+  // Half a surrogate pair cannot be sent.
+  return { code, details: `${error.code}: ${error.message}`.toWellFormed(), requestId: correlationId }
 }

@@ -1,0 +1,51 @@
+// A call of one message and one answer, apart from the way on which it comes: grpc-js, or direct-calls.ts.
+import { type handleUnaryCall, Metadata, type ServerDuplexStream, type ServerUnaryCall } from '@grpc/grpc-js'
+import type { CallStatus } from './call-status.ts'
+
+/** What comes with the message. */
+export interface Call {
+  /** `/package.Service/Method` */
+  readonly path: string
+  /** Of the peer, without its port. */
+  readonly address: string
+  /** Every value of a field of the metadata; Node joins repeated ones with a comma, where it may. */
+  values(name: string): readonly string[]
+}
+
+export type UnaryAnswer = { readonly requestId: string; readonly message: Uint8Array } | { readonly status: CallStatus }
+
+/** Must neither throw nor reject. */
+export type UnaryMethod = (message: Buffer, call: Call) => UnaryAnswer | Promise<UnaryAnswer>
+
+export function callOf(call: ServerUnaryCall<Buffer, Uint8Array> | ServerDuplexStream<Buffer, Uint8Array>): Call {
+  return {
+    path: call.getPath(),
+    address: call.getPeer().replace(/:\d+$/, ''),
+    values: (name) => call.metadata.get(name).map(String),
+  }
+}
+
+/** The method as grpc-js calls it. */
+export function toHandler(method: UnaryMethod): handleUnaryCall<Buffer, Uint8Array> {
+  return (call, done) => {
+    const send = (answer: UnaryAnswer) => {
+      if ('status' in answer) return done(toServiceError(answer.status))
+      call.sendMetadata(requestIdMetadata(answer.requestId))
+      done(null, answer.message)
+    }
+    const answer = method(call.request, callOf(call))
+    if (answer instanceof Promise) void answer.then(send)
+    else send(answer)
+  }
+}
+
+/** The status as grpc-js takes it. */
+export function toServiceError({ code, details, requestId }: CallStatus): { code: number; details: string; metadata: Metadata } {
+  return { code, details, metadata: requestIdMetadata(requestId) }
+}
+
+export function requestIdMetadata(id: string): Metadata {
+  const metadata = new Metadata()
+  if (id !== '') metadata.set('x-request-id', id)
+  return metadata
+}

@@ -1,0 +1,110 @@
+// Calls of one message as nearly every client sends them, answered without grpc-js's way through a call, which takes longer than
+// the decision. What is in any way unusual (compression, another content type, a timeout that is none) is left to grpc-js, which
+// calls the same methods: there is one place for each answer, and this is not one.
+//
+// INVARIANT: a call ends: its message comes within the time of OverdueCalls, and within its own deadline.
+import type { Http2Server, IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2'
+import type { Server } from '@grpc/grpc-js'
+import { answerInTurns } from '../answer-in-turns.ts'
+import type { UnaryAnswer, UnaryMethod } from './call.ts'
+import type { CallLog } from './call-status.ts'
+import { DirectCall } from './direct-call.ts'
+import type { OverdueCalls } from './overdue-calls.ts'
+import { ambiguousCredentials } from './peer.ts'
+
+export interface DirectCallsOptions {
+  /** By path. */
+  readonly methods: ReadonlyMap<string, UnaryMethod>
+  /** Bytes, without the prefix. */
+  readonly maxMessageBytes: number
+  readonly overdue: OverdueCalls
+  readonly log: CallLog
+}
+
+type StreamListener = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number, rawHeaders: string[]) => void
+
+/**
+ * Puts itself before grpc-js on everything that the server listens on: to be called when it does. The library has no public way
+ * to its HTTP/2 servers.
+ * @throws TypeError with a version of the library that keeps them elsewhere
+ */
+export function answerCallsDirectly(server: Server, options: DirectCallsOptions): void {
+  const { http2Servers } = server as unknown as { readonly http2Servers?: unknown }
+  if (!(http2Servers instanceof Map)) throw new TypeError('this version of @grpc/grpc-js keeps its HTTP/2 servers elsewhere')
+  const answer = answering(options.methods)
+  for (const http2 of http2Servers.keys() as Iterable<Http2Server>) {
+    const theirs = http2.listeners('stream') as StreamListener[]
+    http2.removeAllListeners('stream')
+    http2.on('stream', (stream, headers, flags, rawHeaders: string[]) => {
+      if (options.methods.has(headers[':path'] as string) && isPlain(headers)) {
+        receive(stream, headers, new DirectCall(stream, headers, rawHeaders, options.log), options, answer)
+      } else if (headers.authorization !== undefined && isAmbiguous(rawHeaders)) {
+        // The library sees the first of them only.
+        new DirectCall(stream, headers, rawHeaders, options.log).end(ambiguousCredentials())
+      } else for (const listener of theirs) listener(stream, headers, flags, rawHeaders)
+    })
+  }
+}
+
+function answering(methods: ReadonlyMap<string, UnaryMethod>): (call: DirectCall) => void {
+  const nobodyWaits: UnaryAnswer = { requestId: '', message: new Uint8Array() }
+  return answerInTurns(
+    (call) => (call.isOver ? nobodyWaits : (methods.get(call.path) as UnaryMethod)(call.message, call)),
+    (call, given) => call.send(given),
+  )
+}
+
+function receive(
+  stream: ServerHttp2Stream,
+  headers: IncomingHttpHeaders,
+  call: DirectCall,
+  { overdue, maxMessageBytes }: DirectCallsOptions,
+  answer: (call: DirectCall) => void,
+): void {
+  overdue.add(call)
+  const timeout = headers['grpc-timeout']
+  if (timeout !== undefined) call.setDeadline(timeoutOf(timeout as string))
+  stream.on('close', () => {
+    overdue.delete(call)
+    call.abandon()
+  })
+  stream.on('data', (chunk: Buffer) => {
+    const fault = call.isOver ? undefined : call.read(chunk, maxMessageBytes)
+    if (fault === undefined) return
+    overdue.delete(call)
+    call.end(fault)
+  })
+  stream.on('end', () => {
+    overdue.delete(call)
+    if (call.isOver) return
+    const fault = call.readEnd()
+    if (fault === undefined) answer(call)
+    else call.end(fault)
+  })
+}
+
+function isPlain(headers: IncomingHttpHeaders): boolean {
+  const type = headers['content-type']
+  const encoding = headers['grpc-encoding']
+  const timeout = headers['grpc-timeout']
+  return (
+    headers[':method'] === 'POST' &&
+    (type === 'application/grpc' || type === 'application/grpc+proto') &&
+    (encoding === undefined || encoding === 'identity') &&
+    (timeout === undefined || !Number.isNaN(timeoutOf(timeout as string)))
+  )
+}
+
+const unitMs: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1_000, m: 1, u: 1e-3, n: 1e-6 }
+/** Timers know no longer time. */
+const maxTimerMs = 2 ** 31 - 1
+
+/** @returns milliseconds; NaN for what is no timeout */
+function timeoutOf(text: string): number {
+  const [, digits, unit] = /^(\d{1,8})([HMSmun])$/.exec(text) ?? []
+  return Math.min(maxTimerMs, Number(digits) * (unitMs[unit ?? ''] ?? Number.NaN))
+}
+
+function isAmbiguous(rawHeaders: readonly string[]): boolean {
+  return rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === 'authorization').length > 1
+}
