@@ -23,17 +23,18 @@ const known = new Map<string, string[]>()
 for (let i = 0; i < users; i++) known.set(`user${i}`, [roles[i % 3] as string])
 writeFileSync(join(policy, 'data.json'), JSON.stringify({ users: Object.fromEntries(known) }))
 
-const { decider, instance, log, decisionsFolder, close } = await startDecider(policy, join(folder, 'state'), 16 * 2 ** 20)
+// What waits for a disk that is slow for a while is memory, too; a small bound keeps it out of what is measured.
+const logOptions = { maxFileBytes: 16 * 2 ** 20, maxPendingBytes: 4 * 2 ** 20 }
+const { decider, instance, log, decisionsFolder, close } = await startDecider(policy, join(folder, 'state'), logOptions)
 const caller = { authenticated: false, address: '127.0.0.1' }
 
 let [answers, wrong, patches] = [0, 0, 0]
 const samples: number[] = []
 const end = Date.now() + minutes * 60_000
 for (let next = Date.now() + 1_000; Date.now() < end; ) {
-  for (let i = 0; i < 200; i++) ask()
-  // The log writes when it gets a turn, and nothing is answered while too much waits.
-  do await nextTurn()
-  while (!log.available)
+  // Nothing is answered while too much waits; the log writes when it gets a turn.
+  for (let i = 0; i < 200 && log.available; i++) ask()
+  await nextTurn()
   if (Date.now() < next) continue
   next += 1_000
   patch()

@@ -23,8 +23,12 @@ export interface StartedDecider {
   close(): Promise<void>
 }
 
-/** @param maxFileBytes of a file of the log; absent: as configured by default */
-export async function startDecider(policy: string, stateFolder: string, maxFileBytes?: number): Promise<StartedDecider> {
+/** @param logOptions in place of what is configured by default */
+export async function startDecider(
+  policy: string,
+  stateFolder: string,
+  logOptions: Partial<Config['decisionLog']> = {},
+): Promise<StartedDecider> {
   const config = loadConfig({ env: {}, overrides: { state: stateFolder, bundles: [{ path: policy }] } })
   const toolchain = new Toolchain()
   const state = new StateFolder(config.state)
@@ -35,8 +39,7 @@ export async function startDecider(policy: string, stateFolder: string, maxFileB
   const fail = (error: Error) => {
     throw error
   }
-  const options = { ...config.decisionLog, folder: decisionsFolder, onError: fail }
-  const log = await openFileLog(maxFileBytes === undefined ? options : { ...options, maxFileBytes })
+  const log = await openFileLog({ ...config.decisionLog, ...logOptions, folder: decisionsFolder, onError: fail })
   const engine = createEngine(bundles, { trustedKey: config.evaluation.trustedKey })
   return {
     config,

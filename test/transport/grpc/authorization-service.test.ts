@@ -186,6 +186,13 @@ describe('Check', () => {
     })
     const form = { headers: { 'content-type': 'application/x-www-form-urlencoded' }, body: 'a=1+2&a=3' }
     expect((await ask(service, check(form))).status.code).toBe(0)
+    const data = new FormData()
+    data.append('a', '1 2')
+    data.append('a', '3')
+    const sent = new Response(data)
+    const headers = { 'content-type': sent.headers.get('content-type') as string }
+    const parts = { headers, raw_body: Buffer.from(await sent.arrayBuffer()) }
+    expect((await ask(service, check(parts))).status.code).toBe(0)
     await service.stop()
   })
 
