@@ -2,7 +2,7 @@
 import type { RecordedDecider } from '../decision/decider.ts'
 import type { RecordedDecision } from '../decision/decision.ts'
 import type { Caller, DecisionRequest, TraceIds } from '../decision/request.ts'
-import { PdpError } from '../errors.ts'
+import { PdpError, type PdpErrorCode } from '../errors.ts'
 import type { DecideBody, Question } from './decide-request.ts'
 import { Turn } from './turn.ts'
 
@@ -20,21 +20,43 @@ export function decideOne(body: DecideBody, facts: RequestFacts, decider: Record
   return decider.decide(requestOf(body.questions[0] as Question, facts, body))
 }
 
-/** Asks the questions of a batch; the list ends early where the semantic says so. */
-export async function decideBatch(body: DecideBody, facts: RequestFacts, decider: RecordedDecider): Promise<RecordedDecision[]> {
-  const decisions: RecordedDecision[] = []
+/**
+ * Asks the questions of a batch, in order; it ends early where the semantic says so.
+ * @param take gets each decision as soon as it is made: what is kept of a thousand is kept as small as can be
+ * @throws PdpError of a decision without which there is no answer
+ */
+export async function decideEach(
+  body: DecideBody,
+  facts: RequestFacts,
+  decider: RecordedDecider,
+  take: (decision: RecordedDecision) => void,
+): Promise<void> {
   const turn = new Turn()
   for (const question of body.questions) {
     const asked = decider.decide(requestOf(question, facts, body))
     const decision = asked instanceof Promise ? await asked : asked
-    decisions.push(decision)
+    if (decision.error !== undefined && isUnanswerable(decision.error)) throw decision.error
+    take(decision)
     const allowed = decision.outcome === 'allow'
-    if (body.semantic === 'deny_on_first_deny' && !allowed) break
-    if (body.semantic === 'permit_on_first_permit' && allowed) break
+    if (body.semantic === 'deny_on_first_deny' && !allowed) return
+    if (body.semantic === 'permit_on_first_permit' && allowed) return
     if (turn.isLong) await turn.next()
   }
-  return decisions
 }
+
+/** In a batch, only what no item could be answered for is the answer of all; a bad item has its own. */
+export function isUnanswerable({ code }: PdpError): boolean {
+  return unanswerable.has(code)
+}
+
+const unanswerable: ReadonlySet<PdpErrorCode> = new Set<PdpErrorCode>([
+  'ERR_POLICY_RECOVERING',
+  'ERR_NO_BUNDLE',
+  'ERR_LOG_UNAVAILABLE',
+  'ERR_OVERLOADED',
+  'ERR_DRAINING',
+  'ERR_INTERNAL',
+])
 
 /** What a body says of all its questions. */
 type Demands = Partial<Pick<DecideBody, 'bundle' | 'entrypoint' | 'minEpoch' | 'explain' | 'token'>>

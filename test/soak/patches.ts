@@ -47,9 +47,11 @@ rmSync(folder, { recursive: true, force: true })
 const warm = samples.slice(Math.floor(samples.length / 3))
 const quarter = Math.ceil(warm.length / 4)
 const [first, last] = [mean(warm.slice(0, quarter)), mean(warm.slice(-quarter))]
+const tenth = Math.ceil(samples.length / 10)
+const course = Array.from({ length: 10 }, (_, i) => mib(mean(samples.slice(i * tenth, (i + 1) * tenth))))
 const perSecond = Math.round(answers / (minutes * 60)).toLocaleString('en')
 process.stdout.write(
-  `${answers.toLocaleString('en')} recorded decisions (${perSecond} a second), ${patches} changes of data, ${wrong} wrong; resident memory ${mib(first)} MiB to ${mib(last)} MiB\n`,
+  `${answers.toLocaleString('en')} recorded decisions (${perSecond} a second), ${patches} changes of data, ${wrong} wrong; resident memory ${mib(first)} MiB to ${mib(last)} MiB; by tenths of the time ${course.join(', ')}\n`,
 )
 process.exit(wrong > 0 || answers === 0 || last / first > maxGrowth ? 1 : 0)
 

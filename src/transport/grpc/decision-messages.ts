@@ -177,20 +177,12 @@ function invalid(message: string): PdpError {
 const lengthDelimited = 2
 const tagOf = (field: number, type: number) => (field << 3) | type
 
-/** A DecideResponse. */
+/** A DecideResponse. Those of several decisions, one behind the other, are a DecideBatchResponse. */
 export function writeDecideResponse(decision: RecordedDecision): Uint8Array {
-  return writeDecisions([decision])
-}
-
-/** A DecideBatchResponse: the same bytes as DecideResponse where there is one decision. */
-export function writeDecisions(decisions: readonly RecordedDecision[]): Uint8Array {
   const writer = protobuf.Writer.create()
-  for (const decision of decisions) {
-    writer.uint32(tagOf(1, lengthDelimited)).fork()
-    writeDecision(writer, decision)
-    writer.ldelim()
-  }
-  return writer.finish()
+  writer.uint32(tagOf(1, lengthDelimited)).fork()
+  writeDecision(writer, decision)
+  return writer.ldelim().finish()
 }
 
 function writeDecision(writer: protobuf.Writer, decision: RecordedDecision): void {

@@ -2,13 +2,13 @@
 import type { handleBidiStreamingCall, ServerDuplexStream } from '@grpc/grpc-js'
 import type { RecordedDecider } from '../../decision/decider.ts'
 import type { RecordedDecision } from '../../decision/decision.ts'
-import { type PdpError, toPdpError } from '../../errors.ts'
+import { toPdpError } from '../../errors.ts'
 import type { TokenVerifier } from '../bearer.ts'
-import { decideBatch, decideOne, type RequestFacts } from '../decide.ts'
+import { decideEach, decideOne, type RequestFacts } from '../decide.ts'
 import type { DecideLimits } from '../decide-request.ts'
 import { type Call, callOf, requestIdMetadata, toServiceError, type UnaryAnswer, type UnaryMethod } from './call.ts'
 import { type CallLog, isCallError, toCallStatus } from './call-status.ts'
-import { readDecideBatchRequest, readDecideRequest, writeDecideResponse, writeDecisions } from './decision-messages.ts'
+import { readDecideBatchRequest, readDecideRequest, writeDecideResponse } from './decision-messages.ts'
 import { correlationOf, factsOf } from './peer.ts'
 
 export interface DecisionServiceOptions {
@@ -61,28 +61,13 @@ export function createDecisionService({ decider, limits, verifyDecide, log }: De
     // An error that ends the loop still has to be told to the client.
     for await (const message of stream.iterator({ destroyOnReturn: false })) {
       if (stream.cancelled) return
-      const decisions = await decideBatch(readDecideBatchRequest(message as Buffer, limits), facts, decider)
-      for (const decision of decisions) {
-        const error = isCallError(decision)
-        if (error !== undefined && isUnanswerable(error)) throw error
-      }
-      if (!stream.write(writeDecisions(decisions))) await drained(stream)
+      const answer: Uint8Array[] = []
+      const body = readDecideBatchRequest(message as Buffer, limits)
+      await decideEach(body, facts, decider, (decision) => answer.push(writeDecideResponse(decision)))
+      if (!stream.write(Buffer.concat(answer))) await drained(stream)
     }
   }
 }
-
-/** In a batch, only what no item could be answered for ends the call; a bad item has its own answer. */
-function isUnanswerable({ code }: PdpError): boolean {
-  return unanswerable.has(code)
-}
-
-const unanswerable: ReadonlySet<string> = new Set([
-  'ERR_NO_BUNDLE',
-  'ERR_LOG_UNAVAILABLE',
-  'ERR_OVERLOADED',
-  'ERR_DRAINING',
-  'ERR_INTERNAL',
-])
 
 function drained(call: ServerDuplexStream<Buffer, Uint8Array>): Promise<void> {
   return new Promise((resolve) => {

@@ -6,7 +6,7 @@ import type { RecordedDecision } from '../../decision/decision.ts'
 import type { Caller } from '../../decision/request.ts'
 import type { PdpError } from '../../errors.ts'
 import { childSpan } from '../../telemetry/trace-context.ts'
-import { decideBatch, decideOne } from '../decide.ts'
+import { decideEach, decideOne } from '../decide.ts'
 import { toAnswer } from '../decide-answer.ts'
 import { type DecideLimits, parseDecideBody } from '../decide-request.ts'
 import { jsonHeaders } from './answer.ts'
@@ -43,10 +43,9 @@ export function createDecideHandler(decider: RecordedDecider, limits: DecideLimi
     const body = parseDecideBody(text, limits, known)
     const facts = { door, correlationId, trace: childSpan(traceparent), caller }
     if (body.isBatch) {
-      return decideBatch(body, facts, decider).then((decisions) => {
-        const unavailable = decisions.find((decision) => statusOf(decision) >= 500)
-        return unavailable?.error ?? `{"evaluations":[${decisions.map(toAnswer).join(',')}]}`
-      })
+      const answers: string[] = []
+      const decided = decideEach(body, facts, decider, (decision) => answers.push(toAnswer(decision)))
+      return decided.then(() => `{"evaluations":[${answers.join(',')}]}`)
     }
     const decision = decideOne(body, facts, decider)
     return decision instanceof Promise ? decision.then(answerOf) : answerOf(decision)
