@@ -1,44 +1,65 @@
-// How a bundle comes to answer: read or compiled, loaded beside the active one, counted, swapped in.
-// One activation at a time; a candidate that fails leaves everything as it was.
+// How a bundle comes to answer: read or compiled, checked by the gate, approved, loaded beside the active one, counted, swapped
+// in. One check and one activation at a time; a candidate that fails leaves everything as it was. Who may do what is decided
+// before; that nobody approves what they pushed is decided by the store.
 import { readFile, stat } from 'node:fs/promises'
 import { buildBundle } from './bundles/build-bundle.ts'
 import type { Bundle } from './bundles/bundle.ts'
 import { readFolder } from './bundles/folder.ts'
+import { type GateReport, summaryOf } from './bundles/gate-report.ts'
 import { readBundle } from './bundles/read-bundle.ts'
-import type { Config } from './config.ts'
+import { type BundleRules, type Config, defaultRules, isBundleName } from './config.ts'
 import { PdpError, toPdpError } from './errors.ts'
 import { EvaluationWorkers } from './evaluation-workers.ts'
+import { runGate } from './gate.ts'
 import type { ActiveBundle, ActiveBundles } from './policy/active-bundles.ts'
 import { loadBundle } from './policy/load-bundle.ts'
 import { createReactorHost, type ReactorHost } from './rego/reactor-host.ts'
 import type { Toolchain } from './rego/toolchain.ts'
-import type { StateFolder } from './state/state-folder.ts'
+import type { ActName, BundleStore, StoredRevision } from './state/bundle-store.ts'
 import { version } from './version.ts'
 
-export type BundleSource = Config['bundles'][number]
+/** A bundle that lies on disk. */
+export type BundleSource = Pick<BundleRules, 'name' | 'defaultEntrypoint'> & { readonly path: string }
+
+export interface Pushed {
+  readonly revision: StoredRevision
+  readonly report: GateReport
+  /** Set when it answers. */
+  readonly epoch: number | undefined
+}
+
+export interface LifecycleOptions {
+  readonly config: Config
+  readonly toolchain: Toolchain
+  readonly store: BundleStore
+  readonly bundles: ActiveBundles
+  /** Where the records of decisions lie. */
+  readonly recordsFolder: string
+  /** Where print() and trace() of policies go. */
+  readonly printer?: ((text: string) => void) | undefined
+}
+
+/** Who acts when nobody in particular does. */
+const service = 'service'
+/** Candidates that may wait for the gate. */
+const maxWaiting = 8
 
 export class BundleLifecycle {
-  readonly #config: Config
-  readonly #toolchain: Toolchain
-  readonly #state: StateFolder
-  readonly #bundles: ActiveBundles
-  readonly #printer: ((text: string) => void) | undefined
+  readonly #options: LifecycleOptions
   /** What opa.runtime() answers. */
   readonly #runtimeJson: string
   readonly #workers: EvaluationWorkers
   readonly #lastErrors = new Map<string, PdpError>()
   #host: Promise<ReactorHost> | undefined
-  #queue: Promise<unknown> = Promise.resolve()
+  #activations: Promise<unknown> = Promise.resolve()
+  #checks: Promise<unknown> = Promise.resolve()
+  #waiting = 0
 
-  /** @param printer where print() and trace() of policies go */
-  constructor(config: Config, toolchain: Toolchain, state: StateFolder, bundles: ActiveBundles, printer?: (text: string) => void) {
-    this.#printer = printer
-    this.#config = config
+  constructor(options: LifecycleOptions) {
+    const { config, toolchain } = options
+    this.#options = options
     this.#runtimeJson = JSON.stringify({ version, config: { labels: config.labels }, env: {} })
     this.#workers = new EvaluationWorkers(config.evaluation, toolchain, this.#runtimeJson)
-    this.#toolchain = toolchain
-    this.#state = state
-    this.#bundles = bundles
   }
 
   /** Why the newest candidate of a bundle was not activated; undefined when it was. */
@@ -47,21 +68,151 @@ export class BundleLifecycle {
   }
 
   /**
-   * Reads or compiles a source and activates it. The same archive as the active one changes nothing.
+   * Reads or compiles a source and activates it, unchecked: whoever starts the service answers for it. The same archive as the
+   * active one changes nothing.
    * @throws PdpError of whatever failed; the active bundle goes on answering
    */
   activateSource(source: BundleSource): Promise<ActiveBundle> {
-    return this.#inTurn(source.name, async () => this.#activate(source.name, await this.#read(source), source.defaultEntrypoint))
+    return this.#inTurn(source.name, async () => {
+      const bundle = await this.#read(source)
+      this.#note(source.name, bundle)
+      return this.#activate(source.name, bundle, source.defaultEntrypoint, service, 'activated')
+    })
   }
 
   /** Activates what the state folder kept of a bundle from an earlier run. */
   activateStored(name: string, digest: string): Promise<ActiveBundle> {
-    return this.#inTurn(name, async () => this.#activate(name, await readBundle(this.#state.readArchive(digest)), undefined))
+    return this.#activateRevision(name, digest, service, 'activated')
+  }
+
+  /**
+   * Takes a bundle in: kept, checked, and activated where it may be.
+   * @param actor who pushed it
+   * @throws PdpError as readBundle; ERR_UNKNOWN_BUNDLE for what is no name; ERR_CONFLICT; ERR_OVERLOADED
+   */
+  async push(name: string, archive: Buffer, actor: string): Promise<Pushed> {
+    const { store, toolchain } = this.#options
+    const rules = this.rulesOf(name)
+    if (rules.path !== undefined) throw new PdpError('ERR_CONFLICT', `the bundle \`${name}\` is served from a path of the configuration`)
+    if (this.#waiting >= maxWaiting) throw new PdpError('ERR_OVERLOADED', 'too many bundles wait for their checks: push again later')
+    this.#waiting++
+    try {
+      const bundle = await readBundle(archive, { compiler: toolchain })
+      const { digest, manifest } = bundle
+      const same = store.listRevisions(name).find((one) => one.revision !== '' && one.revision === manifest.revision)
+      if (same !== undefined && same.digest !== digest) {
+        throw new PdpError(
+          'ERR_CONFLICT',
+          `the bundle \`${name}\` has another archive with the revision \`${manifest.revision}\`: ${same.digest}`,
+        )
+      }
+      return await this.#inLine(() => this.#takeIn(name, bundle, rules, actor))
+    } finally {
+      this.#waiting--
+    }
+  }
+
+  /**
+   * Approves a revision, and activates it when that was the last approval and nothing else is configured.
+   * @throws PdpError as BundleStore.approve
+   */
+  async approve(name: string, digest: string, actor: string): Promise<{ revision: StoredRevision; epoch: number | undefined }> {
+    const revision = this.#options.store.approve(name, digest, actor)
+    const isNext = revision.status === 'ready' && this.rulesOf(name).activation === 'auto'
+    const epoch = isNext ? (await this.#activateRevision(name, digest, actor, 'activated')).epoch : undefined
+    return { revision, epoch }
+  }
+
+  /**
+   * Activates a revision that passed.
+   * @throws PdpError ERR_UNKNOWN_REVISION; ERR_CONFLICT for one that did not
+   */
+  activate(name: string, digest: string, actor: string): Promise<ActiveBundle> {
+    this.#checkReady(name, digest)
+    return this.#activateRevision(name, digest, actor, 'activated')
+  }
+
+  /**
+   * Activates what was active before, or a revision that is named, as a new epoch.
+   * @throws PdpError ERR_UNKNOWN_REVISION, ERR_CONFLICT
+   */
+  rollback(name: string, digest: string | undefined, actor: string): Promise<ActiveBundle> {
+    const target = digest ?? this.#options.store.previous(name)
+    if (target === undefined) throw new PdpError('ERR_CONFLICT', `nothing was active before what is active of \`${name}\``)
+    this.#checkReady(name, target)
+    return this.#activateRevision(name, target, actor, 'rolled_back')
+  }
+
+  /** @throws PdpError ERR_UNKNOWN_BUNDLE for what is no name */
+  rulesOf(name: string): BundleRules {
+    if (!isBundleName(name)) throw new PdpError('ERR_UNKNOWN_BUNDLE', 'a bundle is called by letters, digits, `_` and `-`, at most 64')
+    return this.#options.config.bundles.find((bundle) => bundle.name === name) ?? defaultRules(name)
+  }
+
+  async #takeIn(name: string, bundle: Bundle, rules: BundleRules, actor: string): Promise<Pushed> {
+    const { store } = this.#options
+    const { digest } = bundle
+    const known = store.listRevisions(name).find((revision) => revision.digest === digest)
+    // Pushed again, what waits or is ready stays as it is; its approvals hold.
+    if (known !== undefined && (known.status === 'held' || known.status === 'ready')) {
+      const active = store.active(name)
+      return { revision: known, report: JSON.parse(known.report), epoch: active?.digest === digest ? active.epoch : undefined }
+    }
+    store.addRevision({ name, digest, revision: bundle.manifest.revision, origin: 'push', actor }, bundle.archive)
+    const report = await this.#check(name, bundle, rules)
+    const needed = Math.max(rules.approvals, report.outcome === 'held' ? 1 : 0)
+    const status = report.outcome === 'rejected' ? 'rejected' : needed > 0 ? 'held' : 'ready'
+    store.setChecked(name, digest, status, needed, JSON.stringify(report), summaryOf(report))
+    const isNext = status === 'ready' && rules.activation === 'auto'
+    const epoch = isNext ? (await this.#activateRevision(name, digest, actor, 'activated')).epoch : undefined
+    return { revision: store.getRevision(name, digest), report, epoch }
+  }
+
+  async #check(name: string, bundle: Bundle, rules: BundleRules): Promise<GateReport> {
+    const { config, toolchain, store, recordsFolder } = this.#options
+    const active = store.active(name)
+    return runGate(name, bundle, active && (await readBundle(store.readArchive(active.digest))), rules, {
+      toolchain,
+      runtimeJson: this.#runtimeJson,
+      limits: config.evaluation,
+      trustedKey: config.evaluation.trustedKey,
+      recordsFolder,
+    })
+  }
+
+  #checkReady(name: string, digest: string): void {
+    const { status } = this.#options.store.getRevision(name, digest)
+    if (status !== 'ready') throw new PdpError('ERR_CONFLICT', `the revision \`${digest}\` of \`${name}\` is \`${status}\`, not \`ready\``)
+  }
+
+  #activateRevision(name: string, digest: string, actor: string, act: ActName): Promise<ActiveBundle> {
+    const { defaultEntrypoint } = this.rulesOf(name)
+    return this.#inTurn(name, async () => {
+      const bundle = await readBundle(this.#options.store.readArchive(digest))
+      return this.#activate(name, bundle, defaultEntrypoint, actor, act)
+    })
+  }
+
+  /** What comes from disk is a revision like others, so that there is a way back to it. */
+  #note(name: string, { digest, manifest, archive }: Bundle): void {
+    const { store } = this.#options
+    if (store.active(name)?.digest === digest) {
+      store.keepArchive(digest, archive)
+      return
+    }
+    store.addRevision({ name, digest, revision: manifest.revision, origin: 'disk', actor: service }, archive)
+    store.setChecked(name, digest, 'ready', 0, '', 'from disk: not checked')
+  }
+
+  async #inLine<T>(task: () => Promise<T>): Promise<T> {
+    const turn = this.#checks.then(task, task)
+    this.#checks = turn.catch(() => {})
+    return turn
   }
 
   async #inTurn(name: string, task: () => Promise<ActiveBundle>): Promise<ActiveBundle> {
-    const turn = this.#queue.then(task, task)
-    this.#queue = turn.catch(() => {})
+    const turn = this.#activations.then(task, task)
+    this.#activations = turn.catch(() => {})
     try {
       const active = await turn
       this.#lastErrors.delete(name)
@@ -73,16 +224,18 @@ export class BundleLifecycle {
   }
 
   async #read(source: BundleSource): Promise<Bundle> {
+    const { toolchain } = this.#options
     const info = await stat(source.path).catch((cause: Error) => {
       throw new PdpError('ERR_FILE', `the bundle \`${source.path}\` cannot be read: ${cause.message}`, { cause })
     })
     if (!info.isDirectory()) return readBundle(await readFile(source.path))
-    const folder = await readFolder(source.path, this.#toolchain)
-    return readBundle(await buildBundle(folder, this.#toolchain))
+    const folder = await readFolder(source.path, toolchain)
+    return readBundle(await buildBundle(folder, toolchain))
   }
 
-  async #activate(name: string, bundle: Bundle, defaultEntrypoint: string | undefined): Promise<ActiveBundle> {
-    const current = this.#bundles.get(name)
+  async #activate(name: string, bundle: Bundle, defaultEntrypoint: string | undefined, actor: string, act: ActName): Promise<ActiveBundle> {
+    const { bundles, config, printer, store } = this.#options
+    const current = bundles.get(name)
     if (current?.digest === bundle.digest) return current
     const { manifest } = bundle
     const reads = Object.entries(manifest.metadata.verdict?.reads ?? {})
@@ -102,23 +255,24 @@ export class BundleLifecycle {
         search: manifest.metadata.search ?? {},
       },
       await this.#builtinHost(),
-      this.#config.evaluation,
-      this.#config.evaluation.trustedKey,
-      { printer: this.#printer, remote: this.#workers.configured ? (module, data) => this.#workers.load(module, data) : undefined },
+      config.evaluation,
+      config.evaluation.trustedKey,
+      { printer, remote: this.#workers.configured ? (module, data) => this.#workers.load(module, data) : undefined },
     )
-    const active = stamp(this.#state.recordActivation(name, bundle.digest, bundle.archive), Date.now())
-    this.#bundles.activate(active)
+    const active = stamp(store.recordActivation(name, bundle.digest, actor, act), Date.now())
+    bundles.activate(active)
     current?.remote?.close()
     return active
   }
 
   #builtinHost(): Promise<ReactorHost> {
-    this.#host ??= createReactorHost(this.#toolchain, this.#runtimeJson)
+    this.#host ??= createReactorHost(this.#options.toolchain, this.#runtimeJson)
     return this.#host
   }
 
   /** Lets go of threads. */
   async close(): Promise<void> {
+    await this.#checks
     await this.#workers.close()
   }
 }

@@ -25,6 +25,10 @@ const serverSchema = z.strictObject({
     .max(64 * 2 ** 20)
     .default(2 ** 20)
     .describe('Largest request body, before and after decompression. Bytes.'),
+  maxBundleBytes: positive
+    .max(2 ** 30)
+    .default(64 * 2 ** 20)
+    .describe('Largest archive that can be pushed. Bytes.'),
   requestTimeoutMs: positive.default(10_000).describe('Longest time for a request to arrive whole. Milliseconds.'),
   drainTimeoutMs: z.int().min(0).default(10_000).describe('Longest time that running requests get after SIGTERM. Milliseconds.'),
 })
@@ -129,10 +133,23 @@ const decisionLogSchema = z.strictObject({
   shard: z.string().min(1).max(64).default('0').describe('Name of this service in records that several services write to one place.'),
 })
 
+const gateSchema = z.strictObject({
+  minCoverage: z.number().min(0).max(100).default(0).describe('Percent of lines that the tests in the bundle must cover.'),
+  replay: z.int().min(0).max(100_000).default(1_000).describe('Newest recorded decisions that a candidate is asked again; 0: none.'),
+  maxFlips: z.int().min(0).default(0).describe('Recorded decisions that may change without approval.'),
+  timeoutMs: positive.default(60_000).describe('Longest time for loading and asking a candidate. Milliseconds.'),
+})
+
 const bundleSchema = z.strictObject({
   name: bundleName.default('main').describe('Name of the bundle.'),
-  path: z.string().min(1).describe('A bundle (`.tar.gz`), or a folder of Rego and data.'),
+  path: z.string().min(1).optional().describe('A bundle (`.tar.gz`), or a folder of Rego and data. Absent: the bundle is pushed.'),
   defaultEntrypoint: z.string().min(1).optional().describe('Entrypoint of requests that name none.'),
+  approvals: z.int().min(0).max(16).default(0).describe('Approvals that every revision needs, of others than who pushed it.'),
+  activation: z
+    .enum(['auto', 'manual'])
+    .default('auto')
+    .describe('Whether a revision answers as soon as it may, or when somebody says so.'),
+  gate: gateSchema.prefault({}),
 })
 
 export const configSchema = z.strictObject({
@@ -147,6 +164,18 @@ export const configSchema = z.strictObject({
         .min(1)
         .optional()
         .describe('File with the bearer token that callers of the decide scope must send; read again when it changes.'),
+      operators: z
+        .array(
+          z.strictObject({
+            id: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9:._/@-]{0,127}$/, 'letters, digits and `:._/@-`'),
+            tokenFile: z.string().min(1),
+            roles: z.array(z.enum(['pull', 'push', 'patch', 'approve', 'operate', 'audit'])).min(1),
+          }),
+        )
+        .default([])
+        .describe(
+          'Who may use the admin scope beside the local administrator: `id`, `tokenFile`, and `roles` of `pull`, `push`, `patch`, `approve`, `operate`, `audit`.',
+        ),
     })
     .prefault({}),
   requests: requestsSchema.prefault({}),
@@ -166,6 +195,19 @@ export const configSchema = z.strictObject({
 })
 
 export type Config = z.infer<typeof configSchema>
+
+/** What holds for a bundle. */
+export type BundleRules = Config['bundles'][number]
+
+/** Rules of a bundle that the configuration does not name. */
+export function defaultRules(name: string): BundleRules {
+  return bundleSchema.parse({ name })
+}
+
+/** What a bundle can be called. */
+export function isBundleName(name: string): boolean {
+  return bundleName.safeParse(name).success
+}
 
 /** What of a configuration may be given, for overrides from the command line. */
 export type ConfigOverrides = Readonly<Record<string, unknown>>
@@ -211,6 +253,14 @@ export function loadConfig(options: { file?: string | undefined; env?: NodeJS.Pr
     })
   }
   return config
+}
+
+/** What commands that ask a running service take from the environment. */
+export function clientDefaults(env: NodeJS.ProcessEnv = process.env): {
+  readonly server: string | undefined
+  readonly token: string | undefined
+} {
+  return { server: env.VERDICT_SERVER, token: env.VERDICT_TOKEN }
 }
 
 /** Loopback addresses and names, which no other machine reaches. */

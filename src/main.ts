@@ -2,11 +2,13 @@
 // The process: arguments in, an exit code out. Commands live in src/cli, one file each.
 import { Command, CommanderError } from 'commander'
 import { buildCommand } from './cli/build.ts'
+import { bundlesCommand } from './cli/bundles.ts'
 import { checkCommand } from './cli/check.ts'
 import { doctorCommand } from './cli/doctor.ts'
 import { evalCommand } from './cli/eval.ts'
 import { fmtCommand } from './cli/fmt.ts'
 import { exitCodes, printError } from './cli/output.ts'
+import { pushCommand } from './cli/push.ts'
 import { serveCommand } from './cli/serve.ts'
 import { testCommand } from './cli/test.ts'
 import { version } from './version.ts'
@@ -16,8 +18,22 @@ const program = new Command('verdict')
   .version(version)
   .exitOverride()
   .addHelpText('after', '\nExit codes: 0 done, 1 the answer is no, 2 usage, 3 could not run.\nverdict COMMAND --help shows examples.')
-for (const add of [serveCommand, buildCommand, testCommand, checkCommand, fmtCommand, evalCommand, doctorCommand]) add(program)
-for (const command of program.commands) command.exitOverride()
+for (const add of [
+  serveCommand,
+  buildCommand,
+  testCommand,
+  checkCommand,
+  fmtCommand,
+  evalCommand,
+  pushCommand,
+  bundlesCommand,
+  doctorCommand,
+])
+  add(program)
+for (const command of program.commands) {
+  command.exitOverride()
+  for (const inner of command.commands) inner.exitOverride()
+}
 
 try {
   await program.parseAsync()

@@ -7,17 +7,20 @@ import type { FastifyBaseLogger } from 'fastify'
 import { createRecordWriter } from './audit/decision-record.ts'
 import { openFileLog } from './audit/file-log.ts'
 import { recorded } from './audit/recorded.ts'
-import { BundleLifecycle } from './bundle-lifecycle.ts'
+import { createBundleAdmin } from './bundle-admin.ts'
+import { BundleLifecycle, type BundleSource } from './bundle-lifecycle.ts'
 import { watchFolder } from './bundles/watch-folder.ts'
 import { type Config, isLoopback } from './config.ts'
 import { withStepBudget } from './decision/step-budget.ts'
 import { formatFinding, PdpError, toPdpError } from './errors.ts'
-import { createFixedToken, createTokenFile } from './identity/token-file.ts'
+import { createOperators } from './identity/operators.ts'
+import { createTokenFile } from './identity/token-file.ts'
 import { ActiveBundles } from './policy/active-bundles.ts'
 import { createEngine } from './policy/engine.ts'
 import { explained } from './policy/explained.ts'
 import { filtered } from './policy/filtered.ts'
 import { Toolchain } from './rego/toolchain.ts'
+import type { BundleStore } from './state/bundle-store.ts'
 import { StateFolder } from './state/state-folder.ts'
 import { type MetadataKey, parseMetadataKey } from './transport/authzen-metadata.ts'
 import { splitPolicy } from './transport/decide-request.ts'
@@ -56,19 +59,21 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
     closers.push(() => state.close())
     const toolchain = new Toolchain()
     closers.push(() => toolchain.close())
+    const recordsFolder = config.decisionLog.folder ?? state.decisionsFolder
     const decisionLog = await openFileLog({
       ...config.decisionLog,
-      folder: config.decisionLog.folder ?? state.decisionsFolder,
+      folder: recordsFolder,
       onError: (error) => log.error({ cause: error.message }, 'the decision log cannot be written; nothing is answered until it can'),
     })
     closers.push(() => decisionLog.close())
 
     const bundles = new ActiveBundles()
-    const lifecycle = new BundleLifecycle(config, toolchain, state, bundles, printerOf(log))
+    const store = state.bundles
+    const lifecycle = new BundleLifecycle({ config, toolchain, store, bundles, recordsFolder, printer: printerOf(log) })
     closers.push(() => lifecycle.close())
     const { opa } = await toolchain.about()
     const toolchainSha256 = await toolchain.sha256()
-    await activateAll(config, lifecycle, state, log)
+    await activateAll(config, lifecycle, store, log)
 
     const { trustedKey } = config.evaluation
     const engine = createEngine(bundles, { trustedKey })
@@ -103,7 +108,7 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
     })
     const isDecideToken =
       config.authentication.decideTokenFile === undefined ? undefined : createTokenFile(config.authentication.decideTokenFile)
-    const isAdminToken = createFixedToken(state.adminToken())
+    const operators = createOperators(config.authentication.operators, state.adminToken())
     const doors = {
       decider,
       limits: { ...config.requests, forbidPrototypeKeys: true },
@@ -123,7 +128,12 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
     const http = createHttpServer({
       ...doors,
       hosts: servedHosts(config),
-      verifyAdmin: (token) => (isAdminToken(token) ? { authenticated: true, id: 'token:admin' } : undefined),
+      verifyAdmin: operators.verify,
+      bundles: {
+        bundleAdmin: createBundleAdmin(lifecycle, store),
+        hasRole: operators.hasRole,
+        maxBundleBytes: config.server.maxBundleBytes,
+      },
       info,
       opa: { config: () => opaConfig(config, bundles), yamlToJson: (text: string) => toolchain.yamlToJson(text) },
       candidates: () => bundles.candidates(),
@@ -168,20 +178,27 @@ function printerOf(log: FastifyBaseLogger): ((text: string) => void) | undefined
     : undefined
 }
 
-async function activateAll(config: Config, lifecycle: BundleLifecycle, state: StateFolder, log: FastifyBaseLogger): Promise<void> {
-  for (const source of config.bundles) {
+/** What is configured by a path, and what was pushed to an earlier run; without any path, whatever was active then. */
+async function activateAll(config: Config, lifecycle: BundleLifecycle, store: BundleStore, log: FastifyBaseLogger): Promise<void> {
+  const sources = sourcesOf(config)
+  for (const source of sources) {
     const active = await lifecycle.activateSource(source)
     log.info({ bundle: active.name, digest: active.digest, epoch: active.epoch }, 'bundle activated')
   }
-  if (config.bundles.length > 0) return
-  for (const { name, digest } of state.activeBundles()) {
+  for (const { name, digest } of store.activeBundles()) {
+    if (sources.some((source) => source.name === name)) continue
+    if (sources.length > 0 && !store.wasPushed(name, digest)) continue
     const active = await lifecycle.activateStored(name, digest)
     log.info({ bundle: active.name, digest: active.digest, epoch: active.epoch }, 'last good bundle activated')
   }
 }
 
+function sourcesOf({ bundles }: Config): BundleSource[] {
+  return bundles.flatMap(({ name, path, defaultEntrypoint }) => (path === undefined ? [] : [{ name, path, defaultEntrypoint }]))
+}
+
 function watchAll(config: Config, lifecycle: BundleLifecycle, log: FastifyBaseLogger): () => void {
-  const folders = config.bundles.filter((source) => statSync(source.path).isDirectory())
+  const folders = sourcesOf(config).filter((source) => statSync(source.path).isDirectory())
   const stops = folders.map((source) =>
     watchFolder(source.path, async () => {
       try {

@@ -3,7 +3,7 @@
 // stay whole (OPA cuts the entrypoints out), so that tests and explanations can run on what is served.
 import { PdpError } from '../errors.ts'
 import { writeArchive } from './archive.ts'
-import type { BundleManifest, EntrypointReads } from './bundle.ts'
+import { type BundleManifest, type EntrypointReads, extraFiles } from './bundle.ts'
 import type { PolicyFolder } from './folder.ts'
 
 /** The part of the toolchain that building needs. */
@@ -64,5 +64,7 @@ export async function buildBundle(folder: PolicyFolder, compiler: Compiler, opti
     ['policy.wasm', built.wasm],
   ])
   for (const [path, text] of Object.entries(folder.modules)) files.set(path, text)
+  if (folder.inputSchema !== undefined) files.set(extraFiles.inputSchema, folder.inputSchema)
+  if (folder.vectors !== undefined) files.set(extraFiles.vectors, folder.vectors)
   return writeArchive(files)
 }

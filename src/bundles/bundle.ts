@@ -43,6 +43,10 @@ export interface Bundle {
   readonly data: string
   /** Rego modules by path; what `explain` and tests read. May be empty. */
   readonly modules: Readonly<Record<string, string>>
+  /** JSON Schema of `input` as JSON text, from `input.schema.json`. */
+  readonly inputSchema: string | undefined
+  /** Questions with the answers that they must get, as JSON text, from `decisions.json`. */
+  readonly vectors: string | undefined
   /** The archive itself. */
   readonly archive: Buffer
 }
@@ -59,3 +63,6 @@ export function parseManifest(text: string): BundleManifest {
   if (!parsed.success) throw new PdpError('ERR_BUNDLE_INVALID', `.manifest: ${z.prettifyError(parsed.error)}`)
   return parsed.data
 }
+
+/** Files of a bundle beside OPA's own, at its top. */
+export const extraFiles = { inputSchema: 'input.schema.json', vectors: 'decisions.json' } as const

@@ -1,9 +1,9 @@
 // A folder of Rego and data on disk, read for the toolchain. Files that bundles know: *.rego, data.json, data.yaml,
-// .manifest; the rest is left alone, and so are hidden folders and node_modules.
+// .manifest, input.schema.json, decisions.json; the rest is left alone, and so are hidden folders and node_modules.
 import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PdpError } from '../errors.ts'
-import { type BundleManifest, parseManifest } from './bundle.ts'
+import { type BundleManifest, extraFiles, parseManifest } from './bundle.ts'
 import { mergeData } from './data-document.ts'
 
 export interface PolicyFolder {
@@ -14,6 +14,8 @@ export interface PolicyFolder {
   readonly manifest: BundleManifest | undefined
   /** JSON Schema of `input` as JSON text, from `input.schema.json`. */
   readonly inputSchema: string | undefined
+  /** Questions with the answers that they must get, as JSON text, from `decisions.json`. */
+  readonly vectors: string | undefined
 }
 
 /** The part of the toolchain that reading a folder needs. */
@@ -23,7 +25,6 @@ export interface YamlReader {
 
 const maxFiles = 10_000
 const maxDepth = 32
-const inputSchemaName = 'input.schema.json'
 
 /** @throws PdpError ERR_FILE, ERR_BUNDLE_DATA, ERR_BUNDLE_INVALID */
 export async function readFolder(folder: string, yaml: YamlReader): Promise<PolicyFolder> {
@@ -31,15 +32,17 @@ export async function readFolder(folder: string, yaml: YamlReader): Promise<Poli
   const data = new Map<string, string>()
   let manifest: BundleManifest | undefined
   let inputSchema: string | undefined
+  let vectors: string | undefined
   for (const path of await listFiles(folder)) {
     const text = await readText(join(folder, path))
     if (path.endsWith('.rego')) modules[path] = text
     else if (path === '.manifest') manifest = parseManifest(text)
-    else if (path === inputSchemaName) inputSchema = text
+    else if (path === extraFiles.inputSchema) inputSchema = text
+    else if (path === extraFiles.vectors) vectors = text
     else if (path.endsWith('data.json')) data.set(path, text)
     else data.set(path.replace(/ya?ml$/, 'json'), await yaml.yamlToJson(text))
   }
-  return { modules, data: mergeData(data), manifest, inputSchema }
+  return { modules, data: mergeData(data), manifest, inputSchema, vectors }
 }
 
 /** Paths, relative to the folder, of the files that matter, sorted. */
@@ -64,7 +67,11 @@ export async function listFiles(folder: string): Promise<string[]> {
 
 /** Whether a change of this path can change the policy. */
 export function isPolicyFile(path: string): boolean {
-  return /(?:^|\/)[^/]+\.rego$|(?:^|\/)data\.(?:json|ya?ml)$|^\.manifest$/.test(path) || path === inputSchemaName
+  return (
+    /(?:^|\/)[^/]+\.rego$|(?:^|\/)data\.(?:json|ya?ml)$|^\.manifest$/.test(path) ||
+    path === extraFiles.inputSchema ||
+    path === extraFiles.vectors
+  )
 }
 
 async function readEntries(folder: string): Promise<string[]> {

@@ -1,20 +1,26 @@
-// From the bytes of an archive to a Bundle.
+// From the bytes of an archive to a Bundle. One that brings Rego and no policy.wasm is compiled, where there is a compiler.
 import { PdpError } from '../errors.ts'
 import { type ArchiveLimits, digestOf, readArchive } from './archive.ts'
-import { type Bundle, parseManifest } from './bundle.ts'
+import { buildBundle, type Compiler } from './build-bundle.ts'
+import { type Bundle, extraFiles, parseManifest } from './bundle.ts'
 import { mergeData } from './data-document.ts'
+
+export interface ReadBundleOptions {
+  readonly limits?: ArchiveLimits
+  readonly compiler?: Compiler
+}
 
 /**
  * @throws PdpError as readArchive; ERR_BUNDLE_INVALID when policy.wasm is missing or the manifest is malformed,
- * ERR_BUNDLE_DATA
+ * ERR_BUNDLE_DATA; ERR_REGO of the compiler
  */
-export async function readBundle(archive: Buffer, limits?: ArchiveLimits): Promise<Bundle> {
+export async function readBundle(archive: Buffer, { limits, compiler }: ReadBundleOptions = {}): Promise<Bundle> {
   const files = await readArchive(archive, limits)
-  const manifest = parseManifest(files.get('.manifest')?.toString('utf8') ?? '{}')
-  const wasm = files.get('policy.wasm')
-  if (wasm === undefined) {
-    throw new PdpError('ERR_BUNDLE_INVALID', 'the archive has no policy.wasm: make it with `verdict build` or `opa build -t wasm`')
+  const text = (path: string) => {
+    const content = files.get(path)
+    return content === undefined ? undefined : decode(path, content)
   }
+  const manifest = parseManifest(text('.manifest') ?? '{}')
   const data = new Map<string, string>()
   const modules: Record<string, string> = {}
   for (const [path, content] of files) {
@@ -24,7 +30,12 @@ export async function readBundle(archive: Buffer, limits?: ArchiveLimits): Promi
     if (/(?:^|\/)data\.json$/.test(path)) data.set(path, decode(path, content))
     else if (path.endsWith('.rego')) modules[path] = decode(path, content)
   }
-  return { digest: digestOf(archive), manifest, wasm, data: mergeData(data), modules, archive }
+  const parts = { manifest, data: mergeData(data), modules, inputSchema: text(extraFiles.inputSchema), vectors: text(extraFiles.vectors) }
+  const wasm = files.get('policy.wasm')
+  if (wasm !== undefined) return { ...parts, digest: digestOf(archive), wasm, archive }
+  if (compiler !== undefined && Object.keys(modules).length > 0)
+    return readBundle(await buildBundle(parts, compiler), limits === undefined ? {} : { limits })
+  throw new PdpError('ERR_BUNDLE_INVALID', 'the archive has no policy.wasm: make it with `verdict build` or `opa build -t wasm`')
 }
 
 function decode(path: string, content: Buffer): string {

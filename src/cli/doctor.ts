@@ -79,7 +79,9 @@ async function examineAll(toolchain: Toolchain, options: { config?: string; bund
   if (config === undefined) return results
   const { server, state, bundles, authentication } = config
   const sources = options.bundle === undefined ? bundles : [...bundles, { name: 'main', path: options.bundle }]
-  for (const { name, path } of sources) await examine(`bundle ${name}`, () => examineBundle(toolchain, path))
+  for (const { name, path } of sources) {
+    if (path !== undefined) await examine(`bundle ${name}`, () => examineBundle(toolchain, path))
+  }
   await examine('state folder', () => examineState(state))
   await examine('port', async () => {
     await bind(server.host, server.port)

@@ -1,5 +1,6 @@
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { expect, test } from '@jest/globals'
 import { StateFolder } from '../../src/state/state-folder.ts'
 import { tempFolder } from '../support/temp-folder.ts'
@@ -14,23 +15,77 @@ test('a second service is refused while the first one runs, and let in afterward
   new StateFolder(path).close()
 })
 
+const revision = (digest: string) => ({ name: 'main', digest, revision: '', origin: 'push', actor: 'ann' })
+
 test('epochs count up with every other archive, and survive a restart', () => {
   const path = tempFolder()
   let state = new StateFolder(path)
-  const [a, b] = [Buffer.from('a'), Buffer.from('b')]
-  expect(state.recordActivation('main', 'sha256:a', a)).toBe(1)
-  expect(state.recordActivation('other', 'sha256:a', a)).toBe(1)
-  expect(state.recordActivation('main', 'sha256:b', b)).toBe(2)
+  for (const digest of ['sha256:a', 'sha256:b']) state.bundles.addRevision(revision(digest), Buffer.from(digest))
+  expect(state.bundles.recordActivation('main', 'sha256:a')).toBe(1)
+  expect(state.bundles.recordActivation('other', 'sha256:a')).toBe(1)
+  expect(state.bundles.recordActivation('main', 'sha256:b')).toBe(2)
   state.close()
   state = new StateFolder(path)
-  expect(state.recordActivation('main', 'sha256:b', b)).toBe(2)
-  expect(state.recordActivation('main', 'sha256:a', a)).toBe(3)
-  expect(state.activeBundles()).toEqual([
+  expect(state.bundles.recordActivation('main', 'sha256:b')).toBe(2)
+  expect(state.bundles.previous('main')).toBe('sha256:a')
+  expect(state.bundles.recordActivation('main', 'sha256:a')).toBe(3)
+  expect(state.bundles.activeBundles()).toEqual([
     expect.objectContaining({ name: 'main', digest: 'sha256:a', epoch: 3 }),
     expect.objectContaining({ name: 'other', digest: 'sha256:a', epoch: 1 }),
   ])
-  expect(state.readArchive('sha256:b').toString()).toBe('b')
-  expect(() => state.readArchive('sha256:c')).toThrow(expect.objectContaining({ code: 'ERR_STATE_UNUSABLE' }))
+  expect(state.bundles.readArchive('sha256:b').toString()).toBe('sha256:b')
+  expect(() => state.bundles.readArchive('sha256:c')).toThrow(expect.objectContaining({ code: 'ERR_STATE_UNUSABLE' }))
+  state.close()
+})
+
+test('a check that was cut off is told as that; archives that nothing knows are dropped', () => {
+  const path = tempFolder()
+  let state = new StateFolder(path)
+  state.bundles.addRevision(revision('sha256:a'), Buffer.from('a'))
+  state.bundles.keepArchive('sha256:b', Buffer.from('b'))
+  state.close()
+  state = new StateFolder(path)
+  expect(state.bundles.getRevision('main', 'sha256:a').status).toBe('interrupted')
+  expect(() => state.bundles.readArchive('sha256:b')).toThrow(expect.objectContaining({ code: 'ERR_STATE_UNUSABLE' }))
+  expect(state.bundles.acts(0, 10).map(({ seq, act }) => [seq, act])).toEqual([
+    [1, 'pushed'],
+    [2, 'interrupted'],
+  ])
+  state.close()
+})
+
+test('acts are neither changed nor removed, and what fails leaves none', () => {
+  const path = tempFolder()
+  const state = new StateFolder(path)
+  state.bundles.addRevision(revision('sha256:a'), Buffer.from('a'))
+  state.bundles.setChecked('main', 'sha256:a', 'held', 1, '{}', 'held')
+  expect(() => state.bundles.approve('main', 'sha256:a', 'ann')).toThrow(expect.objectContaining({ code: 'ERR_FORBIDDEN' }))
+  expect(state.bundles.approve('main', 'sha256:a', 'bob').status).toBe('ready')
+  expect(() => state.bundles.approve('main', 'sha256:a', 'eve')).toThrow(expect.objectContaining({ code: 'ERR_CONFLICT' }))
+  expect(state.bundles.acts(0, 10).map(({ seq, act, actor }) => [seq, act, actor])).toEqual([
+    [1, 'pushed', 'ann'],
+    [2, 'checked', 'service'],
+    [3, 'approved', 'bob'],
+  ])
+  state.close()
+  const database = new DatabaseSync(join(path, 'state.db'))
+  expect(() => database.exec("UPDATE act SET actor = 'eve'")).toThrow('not changed')
+  expect(() => database.exec('DELETE FROM act')).toThrow('not removed')
+  database.close()
+})
+
+test('old revisions are removed, never what is active or the way back', () => {
+  const state = new StateFolder(tempFolder())
+  for (const digest of ['sha256:a', 'sha256:b', 'sha256:c', 'sha256:d']) {
+    state.bundles.addRevision(revision(digest), Buffer.from(digest))
+    state.bundles.setChecked('main', digest, 'ready', 0, '{}', 'passed')
+  }
+  state.bundles.recordActivation('main', 'sha256:a')
+  state.bundles.recordActivation('main', 'sha256:b')
+  expect(state.bundles.collect(1, Number.POSITIVE_INFINITY, 'ann').map(({ digest }) => digest)).toEqual(['sha256:c'])
+  expect(state.bundles.listRevisions('main').map(({ digest }) => digest)).toEqual(['sha256:d', 'sha256:b', 'sha256:a'])
+  expect(() => state.bundles.readArchive('sha256:c')).toThrow()
+  expect(state.bundles.readArchive('sha256:a').toString()).toBe('sha256:a')
   state.close()
 })
 

@@ -33,9 +33,9 @@ export async function startDecider(
   const toolchain = new Toolchain()
   const state = new StateFolder(config.state)
   const bundles = new ActiveBundles()
-  const lifecycle = new BundleLifecycle(config, toolchain, state, bundles, undefined)
-  const { instance } = await lifecycle.activateSource(config.bundles[0] as Config['bundles'][number])
   const { decisionsFolder } = state
+  const lifecycle = new BundleLifecycle({ config, toolchain, store: state.bundles, bundles, recordsFolder: decisionsFolder })
+  const { instance } = await lifecycle.activateSource({ name: 'main', path: policy, defaultEntrypoint: undefined })
   const fail = (error: Error) => {
     throw error
   }

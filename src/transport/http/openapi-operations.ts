@@ -21,11 +21,12 @@ export interface Example {
 
 export interface Operation {
   readonly path: string
-  readonly method: 'get' | 'post'
+  readonly method: 'get' | 'post' | 'put'
   readonly id: string
   readonly tag: string
   readonly summary: string
   readonly scope: 'public' | 'decide' | 'admin'
+  /** Schema of its JSON; `Archive`: a bundle. */
   readonly request?: string
   readonly answer?: string
   readonly examples?: Readonly<Record<string, Example>>
@@ -63,6 +64,108 @@ const gatewayStatuses = {
   403: 'The request must not pass',
 }
 const bodyNeeded = { 400: 'The request is malformed', 413: 'The body or the batch is too large', 415: 'The body is not JSON' }
+
+const bundleName = pathParameter('name', 'Name of the bundle')
+const revisionDigest = pathParameter('digest', '`sha256:` and 64 hexadecimal digits')
+const bundle = { tag: 'bundles', scope: 'admin', parameters: [bundleName] } as const
+const noRole = { 403: 'The operator does not have the role' }
+const noRevision = { 404: 'There is no such bundle or revision' }
+const notReady = { 409: 'The revision is not in a state for this' }
+const bundleOperations: readonly Operation[] = [
+  {
+    ...bundle,
+    path: '/v1/bundles/{name}',
+    method: 'put',
+    id: 'pushBundle',
+    summary: 'Push a bundle: it is checked, and answers where it may',
+    request: 'Archive',
+    answer: 'Revision',
+    statuses: {
+      202: 'Kept: it waits for approval or activation',
+      400: 'The archive is malformed',
+      ...noRole,
+      409: 'Another archive has the same revision',
+      413: 'The archive is too large',
+      422: 'The checks rejected it; the report says why',
+    },
+  },
+  {
+    ...bundle,
+    path: '/v1/bundles/{name}',
+    method: 'get',
+    id: 'bundleRevisions',
+    summary: 'The revisions of a bundle, newest first',
+    answer: 'Object',
+    statuses: noRevision,
+  },
+  {
+    ...bundle,
+    path: '/v1/bundles/{name}/revisions/{digest}',
+    method: 'get',
+    id: 'bundleRevision',
+    summary: 'A revision, with the report of its checks',
+    answer: 'Revision',
+    parameters: [bundleName, revisionDigest],
+    statuses: noRevision,
+  },
+  {
+    ...bundle,
+    path: '/v1/bundles/{name}/archive',
+    method: 'get',
+    id: 'activeArchive',
+    summary: "The archive of what is active, with an ETag, as in OPA's bundle protocol",
+    statuses: { 304: 'It is the one that If-None-Match names', ...noRole, ...noRevision },
+  },
+  {
+    ...bundle,
+    path: '/v1/bundles/{name}/revisions/{digest}/archive',
+    method: 'get',
+    id: 'revisionArchive',
+    summary: 'The archive of a revision',
+    parameters: [bundleName, revisionDigest],
+    statuses: { 304: 'It is the one that If-None-Match names', ...noRole, ...noRevision },
+  },
+  ...(['approve', 'activate', 'rollback'] as const).map((act) => ({
+    ...bundle,
+    path: `/v1/bundles/{name}/${act}`,
+    method: 'post' as const,
+    id: `${act}Bundle`,
+    summary: {
+      approve: 'Approve a revision that another operator pushed',
+      activate: 'Let a revision that is ready answer',
+      rollback: 'Go back to what was active before, or to a revision, as a new epoch',
+    }[act],
+    request: 'Object',
+    answer: 'Revision',
+    statuses: { ...noRole, ...noRevision, ...notReady },
+  })),
+  {
+    ...bundle,
+    path: '/v1/bundles/gc',
+    method: 'post',
+    id: 'collectRevisions',
+    summary: 'Remove old revisions, never what is active or the way back',
+    request: 'Object',
+    answer: 'Object',
+    parameters: [],
+    statuses: noRole,
+  },
+  {
+    ...bundle,
+    path: '/v1/acts',
+    method: 'get',
+    id: 'acts',
+    summary: 'Who did what to bundles, oldest first',
+    answer: 'Object',
+    parameters: ['after', 'limit', 'name'].map((name) =>
+      queryParameter(
+        name,
+        { after: 'Number of the last act that is known', limit: 'At most so many, up to 1,000', name: 'Of this bundle' }[name] as string,
+      ),
+    ),
+    statuses: noRole,
+  },
+]
 
 export const operations: readonly Operation[] = [
   {
@@ -282,6 +385,7 @@ export const operations: readonly Operation[] = [
   },
   { path: '/v1/info', method: 'get', id: 'info', tag: 'operations', scope: 'admin', summary: 'What runs here', answer: 'Info' },
   { path: '/v1/bundles', method: 'get', id: 'bundles', tag: 'operations', scope: 'admin', summary: 'The active bundles', answer: 'Object' },
+  ...bundleOperations,
   { path: '/v1/status', method: 'get', id: 'opaStatus', tag: 'OPA', scope: 'admin', summary: "OPA's status", answer: 'Object' },
   { path: '/v1/config', method: 'get', id: 'opaConfig', tag: 'OPA', scope: 'admin', summary: "OPA's configuration", answer: 'Object' },
   { path: '/docs', method: 'get', id: 'docs', tag: 'operations', scope: 'admin', summary: 'This document', answer: 'Object' },

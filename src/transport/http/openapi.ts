@@ -5,6 +5,7 @@ import { z } from 'zod'
 import { searchSchemas } from '../authzen-search.ts'
 import { decideAnswerSchema, decideRequestSchema, decisionSchema, errorAnswerSchema } from '../decide-schema.ts'
 import { infoSchema } from './admin-routes.ts'
+import { revisionSchema } from './bundle-routes.ts'
 import { type Example, type Json, type Operation, operations } from './openapi-operations.ts'
 
 const schemas = {
@@ -25,6 +26,7 @@ const schemas = {
     z.looseObject({ input: z.unknown().optional(), unknowns: z.array(z.string()).optional(), options: z.looseObject({}).optional() }),
   ),
   Info: z.toJSONSchema(infoSchema),
+  Revision: z.toJSONSchema(revisionSchema),
   Error: z.toJSONSchema(errorAnswerSchema),
   Object: z.toJSONSchema(z.looseObject({})),
   Any: {},
@@ -43,7 +45,7 @@ export function openapi(version: string): Json {
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },
     servers: [{ url: '/', description: 'This service' }],
-    tags: ['native', 'AuthZEN', 'OPA', 'gateways', 'operations'].map((name) => ({ name })),
+    tags: ['native', 'AuthZEN', 'OPA', 'gateways', 'bundles', 'operations'].map((name) => ({ name })),
     paths,
     components: {
       schemas: Object.fromEntries(
@@ -63,12 +65,14 @@ export function listExamples(): { readonly method: string; readonly path: string
   return operations.flatMap(({ method, path, examples = {} }) => Object.values(examples).map((example) => ({ method, path, example })))
 }
 
+const archive = { 'application/gzip': { schema: { type: 'string', format: 'binary' } } }
+
 function describe({ id, tag, summary, scope, request, answer, examples, statuses = {}, parameters }: Operation): Json {
   const failures =
     scope === 'decide' && tag !== 'gateways'
       ? { 401: 'The caller is not authenticated', 503: 'There is nothing to answer with; ask again later' }
       : scope === 'admin'
-        ? { 401: 'The caller is not the administrator' }
+        ? { 401: 'The caller is no operator' }
         : {}
   const all: Record<string, string> = { 200: 'The answer', ...failures, ...statuses }
   const content = (schema: string) => ({ 'application/json': { schema: { $ref: `#/components/schemas/${schema}` } } })
@@ -89,9 +93,15 @@ function describe({ id, tag, summary, scope, request, answer, examples, statuses
     ...(request !== undefined && {
       requestBody: {
         required: true,
-        content: {
-          'application/json': { schema: { $ref: `#/components/schemas/${request}` }, ...(shown !== undefined && { examples: shown }) },
-        },
+        content:
+          request === 'Archive'
+            ? archive
+            : {
+                'application/json': {
+                  schema: { $ref: `#/components/schemas/${request}` },
+                  ...(shown !== undefined && { examples: shown }),
+                },
+              },
       },
     }),
     responses: Object.fromEntries(

@@ -13,6 +13,7 @@ import { errorAnswer } from './answer.ts'
 import { requireBearer } from './authentication.ts'
 import { type AuthzenOptions, authzenMetadataRoute, authzenRoutes } from './authzen-routes.ts'
 import { registerJsonBody, requireBody } from './body.ts'
+import { type BundleRouteOptions, bundleRoutes } from './bundle-routes.ts'
 import { createDecideHandler, decideRoute } from './decide-route.ts'
 import { answerDirectly, type DirectRoute } from './direct.ts'
 import { fromFastify, refuseOnSocket, sendError } from './errors.ts'
@@ -38,6 +39,7 @@ export interface HttpServerOptions {
   readonly opa: OpaOptions['opa'] & { readonly config: () => OpaConfig }
   readonly candidates: AuthzenOptions['candidates']
   readonly authzen: AuthzenOptions['authzen']
+  readonly bundles: Omit<BundleRouteOptions, 'limits'>
   readonly notReady: () => readonly string[]
   readonly info: () => Info
   readonly log: FastifyBaseLogger
@@ -133,6 +135,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   app.register(async (scope) => {
     scope.addHook('onRequest', requireBearer(options.verifyAdmin))
     adminRoutes(scope, options.info)
+    bundleRoutes(scope, { ...options.bundles, limits: options.limits })
     scope.get('/docs', (_request, reply) => reply.header('cache-control', 'no-store').send(openapi(options.info().version)))
     opaAdminRoutes(scope, options.info, options.opa.config)
   })

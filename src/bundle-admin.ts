@@ -1,0 +1,69 @@
+// The life of bundles as the admin scope sees it: the port of src/transport/http/bundle-routes.ts over the lifecycle and its store.
+import type { BundleLifecycle } from './bundle-lifecycle.ts'
+import { PdpError } from './errors.ts'
+import type { Act, BundleStore, StoredRevision } from './state/bundle-store.ts'
+import type { ActInfo, BundleAdmin, RevisionInfo } from './transport/http/bundle-routes.ts'
+
+const dayMs = 86_400_000
+
+export function createBundleAdmin(lifecycle: BundleLifecycle, store: BundleStore): BundleAdmin {
+  const infoOf = (revision: StoredRevision, withReport = false): RevisionInfo => {
+    const active = store.active(revision.name)
+    const isActive = active?.digest === revision.digest
+    return {
+      name: revision.name,
+      digest: revision.digest,
+      revision: revision.revision,
+      origin: revision.origin,
+      pushed_by: revision.pushedBy,
+      pushed_at: new Date(revision.pushedAtMs).toISOString(),
+      bytes: revision.bytes,
+      status: revision.status,
+      needed_approvals: revision.needed,
+      approved_by: [...revision.approvedBy],
+      active: isActive,
+      ...(isActive && { epoch: active.epoch }),
+      ...(withReport && revision.report !== '' && { report: JSON.parse(revision.report) }),
+    }
+  }
+  const found = (name: string, digest: string, withReport = false) => {
+    lifecycle.rulesOf(name)
+    return infoOf(store.getRevision(name, digest), withReport)
+  }
+  return {
+    async push(name, archive, actor) {
+      const { revision } = await lifecycle.push(name, archive, actor)
+      return found(name, revision.digest, true)
+    },
+    revisions: (name) => {
+      lifecycle.rulesOf(name)
+      return store.listRevisions(name).map((revision) => infoOf(revision))
+    },
+    revision: (name, digest) => found(name, digest, true),
+    archive(name, digest) {
+      lifecycle.rulesOf(name)
+      const wanted = digest ?? store.active(name)?.digest
+      if (wanted === undefined) throw new PdpError('ERR_UNKNOWN_BUNDLE', `no bundle is called \`${name}\``)
+      store.getRevision(name, wanted)
+      return { digest: wanted, bytes: store.readArchive(wanted) }
+    },
+    async approve(name, digest, actor) {
+      await lifecycle.approve(name, digest, actor)
+      return found(name, digest)
+    },
+    async activate(name, digest, actor) {
+      await lifecycle.activate(name, digest, actor)
+      return found(name, digest)
+    },
+    async rollback(name, digest, actor) {
+      const active = await lifecycle.rollback(name, digest, actor)
+      return found(name, active.digest)
+    },
+    collect: (keep, maxAgeDays, actor) => store.collect(keep, maxAgeDays * dayMs, actor).map((revision) => infoOf(revision)),
+    acts: (after, limit, name) => store.acts(after, limit, name).map(actInfo),
+  }
+}
+
+function actInfo({ seq, atMs, actor, act, name, digest, epoch, detail }: Act): ActInfo {
+  return { seq, time: new Date(atMs).toISOString(), actor, act, bundle: name, digest, ...(epoch > 0 && { epoch }), detail }
+}

@@ -1,0 +1,177 @@
+// verdict bundles: the life of bundles on a running service.
+import type { Command } from 'commander'
+import type { Bundle } from '../bundles/bundle.ts'
+import { type GateReport, reportLines } from '../bundles/gate-report.ts'
+import { readBundle } from '../bundles/read-bundle.ts'
+import { PdpError } from '../errors.ts'
+import type { ActInfo, RevisionInfo } from '../transport/http/bundle-routes.ts'
+import { paint, print, printJson } from './output.ts'
+import { printPushed, short } from './push.ts'
+import { askServer, callServer, type ServerOptions, withServerOptions } from './server-client.ts'
+
+interface Info {
+  readonly bundles: readonly { readonly name: string; readonly revision: string; readonly digest: string; readonly epoch: number }[]
+}
+
+export function bundlesCommand(program: Command): void {
+  const bundles = program.command('bundles').description('the life of bundles on a running service')
+  const add = (usage: string, description: string, examples: string) =>
+    withServerOptions(bundles.command(usage).description(description)).addHelpText('after', `\nExamples:\n  ${examples}`)
+  add('list [name]', 'what is active, or the revisions of a bundle', 'verdict bundles list main').action(list)
+  add('show <name> <digest>', 'a revision, and what its checks found', 'verdict bundles show main 3f2a9c').action(show)
+  add('diff <name> <from> [to]', 'rules and data of two revisions (default: to what is active)', 'verdict bundles diff main 3f2a9c').action(
+    diff,
+  )
+  add('approve <name> <digest>', 'approve what another one pushed', 'verdict bundles approve main 3f2a9c').action(approve)
+  add('activate <name> <digest>', 'let a revision that is ready answer', 'verdict bundles activate main 3f2a9c').action(activate)
+  add('rollback <name> [digest]', 'go back to what was active before', 'verdict bundles rollback main').action(rollback)
+  add('gc', 'remove old revisions', 'verdict bundles gc --keep 10 --max-age-days 90')
+    .option('--keep <count>', 'revisions of each bundle that stay', '10')
+    .option('--max-age-days <days>', 'remove what is older', '90')
+    .action(collect)
+  add('acts [name]', 'who did what, newest last', 'verdict bundles acts main').action(acts)
+}
+
+const at = (name: string, rest = '') => `/v1/bundles/${encodeURIComponent(name)}${rest}`
+
+async function list(name: string | undefined, options: ServerOptions): Promise<void> {
+  if (name === undefined) {
+    const info = await askServer<Info>(options, 'GET', '/v1/bundles')
+    if (options.json) printJson(info)
+    else for (const one of info.bundles) print(`${paint('bold', one.name)} ${short(one.digest)} epoch ${one.epoch} ${one.revision}`)
+    return
+  }
+  const revisions = await revisionsOf(name, options)
+  if (options.json) printJson({ revisions })
+  else for (const revision of revisions) print(line(revision))
+}
+
+function line({ digest, revision, status, active, epoch, pushed_at, pushed_by, approved_by }: RevisionInfo): string {
+  const said = active ? paint('green', `active, epoch ${epoch}`) : status
+  const approved = approved_by.length > 0 ? `, approved by ${approved_by.join(', ')}` : ''
+  return `${short(digest)} ${said} ${pushed_at} by ${pushed_by}${approved} ${revision}`.trimEnd()
+}
+
+async function show(name: string, digest: string, options: ServerOptions): Promise<void> {
+  const revision = await askServer<RevisionInfo>(options, 'GET', at(name, `/revisions/${await whole(name, digest, options)}`))
+  if (options.json) return printJson(revision)
+  print(line(revision))
+  if (revision.report !== undefined) for (const one of reportLines(revision.report as GateReport)) print(`  ${one}`)
+}
+
+async function approve(name: string, digest: string, options: ServerOptions): Promise<void> {
+  finish(await askServer<RevisionInfo>(options, 'POST', at(name, '/approve'), { digest: await whole(name, digest, options) }), options)
+}
+
+async function activate(name: string, digest: string, options: ServerOptions): Promise<void> {
+  finish(await askServer<RevisionInfo>(options, 'POST', at(name, '/activate'), { digest: await whole(name, digest, options) }), options)
+}
+
+async function rollback(name: string, digest: string | undefined, options: ServerOptions): Promise<void> {
+  const body = digest === undefined ? {} : { digest: await whole(name, digest, options) }
+  finish(await askServer<RevisionInfo>(options, 'POST', at(name, '/rollback'), body), options)
+}
+
+function finish(revision: RevisionInfo, options: ServerOptions): void {
+  if (options.json) printJson(revision)
+  else printPushed(revision)
+}
+
+async function collect(options: ServerOptions & { keep: string; maxAgeDays: string }): Promise<void> {
+  const [keep, days] = [Number(options.keep), Number(options.maxAgeDays)]
+  if (!Number.isInteger(keep) || !(days >= 0)) throw new PdpError('ERR_USAGE', '--keep and --max-age-days must be numbers')
+  const answer = await askServer<{ removed: RevisionInfo[] }>(options, 'POST', '/v1/bundles/gc', { keep, max_age_days: days })
+  if (options.json) return printJson(answer)
+  for (const { name, digest } of answer.removed) print(`removed ${name} ${short(digest)}`)
+  print(`${answer.removed.length} removed`)
+}
+
+async function acts(name: string | undefined, options: ServerOptions): Promise<void> {
+  const all: ActInfo[] = []
+  for (let after = 0; ; ) {
+    const page = await askServer<{ acts: ActInfo[] }>(
+      options,
+      'GET',
+      `/v1/acts?limit=1000&after=${after}${name ? `&name=${encodeURIComponent(name)}` : ''}`,
+    )
+    all.push(...page.acts)
+    const last = page.acts.at(-1)
+    if (last === undefined) break
+    after = last.seq
+  }
+  if (options.json) return printJson({ acts: all })
+  for (const { seq, time, actor, act, bundle, digest, epoch, detail } of all) {
+    print(
+      `${seq} ${time} ${actor} ${paint('bold', act)} ${bundle} ${short(digest)}${epoch === undefined ? '' : ` epoch ${epoch}`} ${detail}`.trimEnd(),
+    )
+  }
+}
+
+async function diff(name: string, from: string, to: string | undefined, options: ServerOptions): Promise<void> {
+  const load = async (path: string): Promise<Bundle> =>
+    readBundle(Buffer.from(await (await callServer(options, 'GET', at(name, path))).arrayBuffer()))
+  const before = await load(`/revisions/${await whole(name, from, options)}/archive`)
+  const after = await load(to === undefined ? '/archive' : `/revisions/${await whole(name, to, options)}/archive`)
+  const rules = diffModules(before.modules, after.modules)
+  const data = diffData(JSON.parse(before.data), JSON.parse(after.data), '')
+  if (options.json) return printJson({ rules, data })
+  for (const { file, removed, added } of rules) {
+    print(paint('bold', file))
+    for (const one of removed) print(paint('red', `- ${one}`))
+    for (const one of added) print(paint('green', `+ ${one}`))
+  }
+  for (const { path, before, after } of data)
+    print(`${path || '/'}: ${JSON.stringify(before) ?? 'nothing'} → ${JSON.stringify(after) ?? 'nothing'}`)
+  if (rules.length + data.length === 0) print('rules and data are the same')
+}
+
+type Modules = Readonly<Record<string, string>>
+
+/** Lines that only one of them has, by file. */
+function diffModules(before: Modules, after: Modules) {
+  return [...new Set([...Object.keys(before), ...Object.keys(after)])].sort().flatMap((file) => {
+    const [a, b] = [(before[file] ?? '').split('\n'), (after[file] ?? '').split('\n')]
+    const [removed, added] = [without(a, b), without(b, a)]
+    return removed.length + added.length > 0 ? [{ file, removed, added }] : []
+  })
+}
+
+/** What is left of a list when each line of another is taken out once. */
+function without(lines: readonly string[], others: readonly string[]): string[] {
+  const counts = new Map<string, number>()
+  for (const one of others) counts.set(one, (counts.get(one) ?? 0) + 1)
+  return lines.filter((one) => {
+    const count = counts.get(one) ?? 0
+    counts.set(one, count - 1)
+    return count <= 0 && one !== ''
+  })
+}
+
+/** Values that differ, by JSON pointer; lists are compared as a whole. */
+function diffData(before: unknown, after: unknown, path: string): { path: string; before: unknown; after: unknown }[] {
+  if (isObject(before) && isObject(after)) {
+    return [...new Set([...Object.keys(before), ...Object.keys(after)])].sort().flatMap((key) => {
+      const pointer = `${path}/${key.replaceAll('~', '~0').replaceAll('/', '~1')}`
+      return diffData(Object.hasOwn(before, key) ? before[key] : undefined, Object.hasOwn(after, key) ? after[key] : undefined, pointer)
+    })
+  }
+  return JSON.stringify(before) === JSON.stringify(after) ? [] : [{ path, before, after }]
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+async function revisionsOf(name: string, options: ServerOptions): Promise<readonly RevisionInfo[]> {
+  return (await askServer<{ revisions: readonly RevisionInfo[] }>(options, 'GET', at(name))).revisions
+}
+
+/** A digest from its first digits. */
+async function whole(name: string, prefix: string, options: ServerOptions): Promise<string> {
+  const digits = prefix.replace(/^sha256:/, '')
+  if (/^[0-9a-f]{64}$/.test(digits)) return `sha256:${digits}`
+  const found = (await revisionsOf(name, options)).filter(({ digest }) => digest.startsWith(`sha256:${digits}`))
+  const [only] = found
+  if (only !== undefined && found.length === 1) return only.digest
+  throw new PdpError('ERR_UNKNOWN_REVISION', `\`${prefix}\` names ${found.length} revisions of \`${name}\`: verdict bundles list ${name}`)
+}

@@ -1,0 +1,127 @@
+// The gate: what a candidate has to pass before it may answer. Types and the bundle's own tests in the toolchain's thread, the
+// module, its own decisions and recorded ones in a thread of this check alone (gate-worker.ts).
+import type { Bundle } from './bundles/bundle.ts'
+import { type Check, type GateReport, toReport } from './bundles/gate-report.ts'
+import type { BundleRules } from './config.ts'
+import { formatFinding, PdpError, toPdpError } from './errors.ts'
+import { startWorker } from './evaluation-workers.ts'
+import type { GateAnswer, GateSubject, GateWorkerData } from './gate-worker.ts'
+import type { PolicyLimits } from './policy/policy-limits.ts'
+import type { RegoTestResult, Toolchain } from './rego/toolchain.ts'
+
+export interface GateOptions {
+  readonly toolchain: Toolchain
+  readonly runtimeJson: string
+  readonly limits: PolicyLimits
+  readonly trustedKey: string
+  /** Where the records of decisions lie. */
+  readonly recordsFolder: string
+}
+
+/**
+ * Never throws: what goes wrong is in the report.
+ * @param active what answers now
+ */
+export async function runGate(
+  name: string,
+  candidate: Bundle,
+  active: Bundle | undefined,
+  rules: BundleRules,
+  options: GateOptions,
+): Promise<GateReport> {
+  const began = performance.now()
+  const { toolchain } = options
+  const checks: Check[] = [await checkTypes(candidate, toolchain), await checkTests(candidate, rules.gate.minCoverage, toolchain)]
+  const { checks: more, replay } = await inThread(name, candidate, active, rules, options)
+  return toReport([...checks, ...more], replay, performance.now() - began)
+}
+
+async function checkTypes({ modules, inputSchema, manifest }: Bundle, toolchain: Toolchain): Promise<Check> {
+  if (Object.keys(modules).length === 0) return { name: 'types', outcome: 'skipped', message: 'the bundle brings no Rego' }
+  try {
+    await toolchain.check({ files: modules, regoVersion: manifest.rego_version }, inputSchema)
+    return {
+      name: 'types',
+      outcome: 'passed',
+      message: inputSchema === undefined ? 'no findings' : 'no findings, input.schema.json included',
+    }
+  } catch (thrown) {
+    const { findings, message } = toPdpError(thrown)
+    return { name: 'types', outcome: 'failed', message, details: findings.map(formatFinding) }
+  }
+}
+
+async function checkTests({ modules, data, manifest }: Bundle, minCoverage: number, toolchain: Toolchain): Promise<Check> {
+  if (!Object.keys(modules).some((path) => path.endsWith('_test.rego'))) {
+    return minCoverage > 0
+      ? { name: 'tests', outcome: 'failed', message: `the bundle brings no tests, and ${minCoverage} % of its lines must be covered` }
+      : { name: 'tests', outcome: 'skipped', message: 'the bundle brings no tests' }
+  }
+  try {
+    const { results, coverage } = await toolchain.test({ files: modules, regoVersion: manifest.rego_version }, data)
+    const failed = results.filter(({ outcome }) => outcome === 'fail' || outcome === 'error')
+    const message = `${results.length - failed.length} of ${results.length} tests passed, ${coverage.coverage} % of lines covered`
+    if (failed.length > 0) return { name: 'tests', outcome: 'failed', message, details: failed.map(nameOf) }
+    return coverage.coverage < minCoverage
+      ? { name: 'tests', outcome: 'failed', message: `${message}; ${minCoverage} % must be` }
+      : { name: 'tests', outcome: 'passed', message }
+  } catch (thrown) {
+    const { findings, message } = toPdpError(thrown)
+    return { name: 'tests', outcome: 'failed', message, details: findings.map(formatFinding) }
+  }
+}
+
+function nameOf(result: RegoTestResult): string {
+  return `${result.package}.${result.name}`
+}
+
+async function inThread(
+  name: string,
+  candidate: Bundle,
+  active: Bundle | undefined,
+  rules: BundleRules,
+  { toolchain, runtimeJson, limits, trustedKey, recordsFolder }: GateOptions,
+): Promise<GateAnswer> {
+  const [module, { builtins }] = await Promise.all([toolchain.module(), toolchain.about()])
+  const data: GateWorkerData = {
+    toolchain: module,
+    builtins,
+    runtimeJson,
+    limits: { maxSteps: limits.maxSteps, maxMemoryBytes: limits.maxMemoryBytes },
+    trustedKey,
+    candidate: subjectOf(candidate),
+    defaultEntrypoint: rules.defaultEntrypoint ?? candidate.manifest.metadata.default_entrypoint,
+    active: active && subjectOf(active),
+    vectors: candidate.vectors,
+    recordsFolder,
+    bundle: name,
+    replay: rules.gate.replay,
+    maxFlips: rules.gate.maxFlips,
+  }
+  const worker = startWorker('./gate-worker', data)
+  worker.ref()
+  let timer: NodeJS.Timeout | undefined
+  try {
+    return await new Promise<GateAnswer>((resolve, reject) => {
+      const seconds = rules.gate.timeoutMs / 1_000
+      timer = setTimeout(() => reject(new PdpError('ERR_POLICY_INVALID', `the checks took longer than ${seconds} s`)), rules.gate.timeoutMs)
+      worker.once('message', resolve)
+      worker.once('error', reject)
+      worker.once('exit', () => reject(new PdpError('ERR_INTERNAL', 'the thread of the checks ended early')))
+    })
+  } catch (thrown) {
+    return { checks: [{ name: 'module', outcome: 'failed', message: (thrown as Error).message }], replay: undefined }
+  } finally {
+    clearTimeout(timer)
+    void worker.terminate()
+  }
+}
+
+/** The clock is no reason to pass a decision over: its instant is in the record. */
+const clock = 'time.now_ns'
+
+function subjectOf({ wasm, data, manifest }: Bundle): GateSubject {
+  const reads = Object.entries(manifest.metadata.verdict?.reads ?? {})
+  const nondeterministic = reads.filter(([, { nondeterministic }]) => nondeterministic.some((one) => one !== clock)).map(([path]) => path)
+  return { wasm, data, nondeterministic }
+}

@@ -1,0 +1,158 @@
+// The life of bundles over HTTP: push, look, approve, activate, go back. Behind the admin scope; each act asks for its role. What
+// is done is done behind the port BundleAdmin.
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { z } from 'zod'
+import { type JsonLimits, parseStrictJson } from '../../decision/strict-json.ts'
+import { PdpError } from '../../errors.ts'
+import { jsonHeaders } from './answer.ts'
+import { callerOf } from './authentication.ts'
+
+const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/, 'must be `sha256:` and 64 hexadecimal digits')
+
+export const revisionSchema = z
+  .object({
+    name: z.string(),
+    digest,
+    revision: z.string().describe("The author's label"),
+    origin: z.string().describe('How it came: push, pull, disk, patch'),
+    pushed_by: z.string(),
+    pushed_at: z.iso.datetime(),
+    bytes: z.int(),
+    status: z.enum(['checking', 'interrupted', 'rejected', 'held', 'ready']),
+    needed_approvals: z.int(),
+    approved_by: z.array(z.string()),
+    active: z.boolean(),
+    epoch: z.int().optional().describe('Set where it answers'),
+    report: z.unknown().optional().describe('What the checks found'),
+  })
+  .describe('A revision of a bundle')
+
+export type RevisionInfo = z.infer<typeof revisionSchema>
+
+export interface ActInfo {
+  readonly seq: number
+  readonly time: string
+  readonly actor: string
+  readonly act: string
+  readonly bundle: string
+  readonly digest: string
+  readonly epoch?: number
+  readonly detail: string
+}
+
+export type BundleRole = 'pull' | 'push' | 'approve' | 'operate' | 'audit'
+
+/** Everything throws PdpError. */
+export interface BundleAdmin {
+  push(name: string, archive: Buffer, actor: string): Promise<RevisionInfo>
+  revisions(name: string): readonly RevisionInfo[]
+  revision(name: string, digest: string): RevisionInfo
+  archive(name: string, digest: string | undefined): { readonly digest: string; readonly bytes: Buffer }
+  approve(name: string, digest: string, actor: string): Promise<RevisionInfo>
+  activate(name: string, digest: string, actor: string): Promise<RevisionInfo>
+  rollback(name: string, digest: string | undefined, actor: string): Promise<RevisionInfo>
+  collect(keep: number, maxAgeDays: number, actor: string): readonly RevisionInfo[]
+  acts(after: number, limit: number, name: string | undefined): readonly ActInfo[]
+}
+
+export interface BundleRouteOptions {
+  readonly bundleAdmin: BundleAdmin
+  readonly hasRole: (id: string | undefined, role: BundleRole) => boolean
+  readonly maxBundleBytes: number
+  readonly limits: JsonLimits
+}
+
+const bodies = {
+  digest: z.strictObject({ digest }),
+  rollback: z.strictObject({ digest: digest.optional() }),
+  collect: z.strictObject({ keep: z.int().min(1).default(10), max_age_days: z.number().min(0).default(90) }),
+}
+
+const archiveTypes = ['application/gzip', 'application/octet-stream', 'application/vnd.openpolicyagent.bundles', 'application/x-gzip']
+
+interface Params {
+  readonly name: string
+  readonly digest: string
+}
+
+export function bundleRoutes(app: FastifyInstance, { bundleAdmin, hasRole, maxBundleBytes, limits }: BundleRouteOptions): void {
+  const actorOf = (request: FastifyRequest, role: BundleRole): string => {
+    const { id = '' } = callerOf(request)
+    if (!hasRole(id, role)) throw new PdpError('ERR_FORBIDDEN', `\`${id}\` does not have the role \`${role}\``)
+    return id
+  }
+  const bodyOf = <T>(request: FastifyRequest, schema: z.ZodType<T>): T => {
+    const { value } = parseStrictJson((request.body as string | undefined) || '{}', limits)
+    const parsed = schema.safeParse(value)
+    if (parsed.success) return parsed.data
+    const [issue] = parsed.error.issues
+    throw new PdpError('ERR_INVALID_REQUEST', `${issue?.path.join('.') || 'body'}: ${issue?.message ?? ''}`)
+  }
+  const named = (request: FastifyRequest) => (request.params as Params).name
+
+  app.register(async (scope) => {
+    scope.removeAllContentTypeParsers()
+    scope.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: maxBundleBytes }, (request, body, done) => {
+      const type = request.headers['content-type']?.split(';')[0]?.trim().toLowerCase()
+      if (archiveTypes.includes(type ?? '')) done(null, body)
+      else done(new PdpError('ERR_UNSUPPORTED_MEDIA_TYPE', `the content type must be ${archiveTypes[0]}`))
+    })
+    // The role is looked at before the archive is read.
+    scope.addHook('onRequest', async (request) => void actorOf(request, 'push'))
+    scope.put('/v1/bundles/:name', async (request, reply) => {
+      if (!Buffer.isBuffer(request.body)) throw new PdpError('ERR_INVALID_REQUEST', 'the body is empty')
+      const pushed = await bundleAdmin.push(named(request), request.body, actorOf(request, 'push'))
+      return send(reply, pushed, pushed.status === 'rejected' ? 422 : pushed.active ? 200 : 202)
+    })
+  })
+
+  app.get('/v1/bundles/:name', async (request, reply) => send(reply, { revisions: bundleAdmin.revisions(named(request)) }))
+  app.get('/v1/bundles/:name/revisions/:digest', async (request, reply) =>
+    send(reply, bundleAdmin.revision(named(request), (request.params as Params).digest)),
+  )
+  // OPA's bundle protocol: what answers now, with an ETag.
+  app.get('/v1/bundles/:name/archive', async (request, reply) => sendArchive(request, reply, undefined))
+  app.get('/v1/bundles/:name/revisions/:digest/archive', async (request, reply) =>
+    sendArchive(request, reply, (request.params as Params).digest),
+  )
+  app.post('/v1/bundles/:name/approve', async (request, reply) => {
+    const actor = actorOf(request, 'approve')
+    return send(reply, await bundleAdmin.approve(named(request), bodyOf(request, bodies.digest).digest, actor))
+  })
+  app.post('/v1/bundles/:name/activate', async (request, reply) => {
+    const actor = actorOf(request, 'operate')
+    return send(reply, await bundleAdmin.activate(named(request), bodyOf(request, bodies.digest).digest, actor))
+  })
+  app.post('/v1/bundles/:name/rollback', async (request, reply) => {
+    const actor = actorOf(request, 'operate')
+    return send(reply, await bundleAdmin.rollback(named(request), bodyOf(request, bodies.rollback).digest, actor))
+  })
+  app.post('/v1/bundles/gc', async (request, reply) => {
+    const actor = actorOf(request, 'operate')
+    const { keep, max_age_days } = bodyOf(request, bodies.collect)
+    return send(reply, { removed: bundleAdmin.collect(keep, max_age_days, actor) })
+  })
+  app.get('/v1/acts', async (request, reply) => {
+    actorOf(request, 'audit')
+    const { after, limit, name } = request.query as Readonly<Record<string, string | undefined>>
+    return send(reply, { acts: bundleAdmin.acts(count(after, 0), Math.min(count(limit, 100), 1_000), name) })
+  })
+
+  function sendArchive(request: FastifyRequest, reply: FastifyReply, wanted: string | undefined): FastifyReply {
+    actorOf(request, 'pull')
+    const found = bundleAdmin.archive(named(request), wanted)
+    reply.header('etag', `"${found.digest}"`).header('cache-control', 'no-cache')
+    if (request.headers['if-none-match'] === `"${found.digest}"`) return reply.code(304).send()
+    return reply.header('content-type', 'application/gzip').send(found.bytes)
+  }
+}
+
+function send(reply: FastifyReply, value: unknown, status = 200): FastifyReply {
+  return reply.code(status).headers(jsonHeaders).send(JSON.stringify(value))
+}
+
+function count(text: string | undefined, otherwise: number): number {
+  if (text === undefined) return otherwise
+  if (!/^\d{1,15}$/.test(text)) throw new PdpError('ERR_INVALID_REQUEST', '`after` and `limit` must be numbers')
+  return Number(text)
+}

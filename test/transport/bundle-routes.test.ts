@@ -1,0 +1,226 @@
+// The life of a bundle over HTTP: pushed, checked, held, approved, activated, taken back; every act with its role and its trace.
+import { describe, expect, test } from '@jest/globals'
+import { admin, archiveOf } from '../support/bundles.ts'
+import { question, startTestService, type TestService } from '../support/service.ts'
+import { tempFolder } from '../support/temp-folder.ts'
+
+const policy = (condition: string, more: Record<string, string> = {}) => ({
+  'p.rego': `package p\n\n# METADATA\n# entrypoint: true\nallow if ${condition}\n`,
+  ...more,
+})
+const onlyAlice = policy('input.subject.id == "alice"')
+const all = policy('input.subject.id != ""')
+const tokens = { ann: 'token-of-ann-0123456789012', bob: 'token-of-bob-0123456789012', eve: 'token-of-eve-0123456789012' }
+const files = tempFolder(tokens)
+const operators = [
+  { id: 'ann', tokenFile: `${files}/ann`, roles: ['push', 'pull'] },
+  { id: 'bob', tokenFile: `${files}/bob`, roles: ['push', 'approve', 'operate'] },
+  { id: 'eve', tokenFile: `${files}/eve`, roles: ['audit'] },
+]
+const start = (rules: object = {}, more: Record<string, unknown> = {}) =>
+  startTestService(undefined, { bundles: [{ name: 'main', ...rules }], 'authentication.operators': operators, ...more })
+const push = (service: TestService, archive: Buffer, token = tokens.ann) => admin(service, 'PUT', '/v1/bundles/main', archive, token)
+const actsOf = async (service: TestService) =>
+  (await admin(service, 'GET', '/v1/acts', undefined, tokens.eve)).json.acts.map(
+    ({ seq, actor, act, epoch }: { seq: number; actor: string; act: string; epoch?: number }) => [seq, actor, act, epoch],
+  )
+const allowed = async (service: TestService, id: string) =>
+  (await service.decide({ ...question, subject: { type: 'user', id } })).json.decision
+
+describe('push', () => {
+  test('what passes its checks answers at once, and after a restart without anything else', async () => {
+    const service = await start()
+    const archive = await archiveOf({
+      ...onlyAlice,
+      'p_test.rego': 'package p_test\n\nimport data.p\n\ntest_alice if p.allow with input as {"subject": {"id": "alice"}}\n',
+      'decisions.json': '[{"name":"bob","input":{"subject":{"id":"bob"}},"decision":false}]',
+      '.manifest': '{"revision":"r1"}',
+    })
+    const pushed = await push(service, archive)
+    expect([pushed.status, pushed.json.status, pushed.json.active, pushed.json.epoch, pushed.json.pushed_by]).toEqual([
+      200,
+      'ready',
+      true,
+      1,
+      'ann',
+    ])
+    expect(pushed.json.report.checks.map(({ name, outcome }: { name: string; outcome: string }) => [name, outcome])).toEqual([
+      ['types', 'passed'],
+      ['tests', 'passed'],
+      ['module', 'passed'],
+      ['vectors', 'passed'],
+      ['replay', 'skipped'],
+    ])
+    expect([await allowed(service, 'alice'), await allowed(service, 'bob')]).toEqual([true, false])
+    expect((await push(service, archive)).json).toMatchObject({ active: true, epoch: 1 })
+    expect(await actsOf(service)).toEqual([
+      [1, 'ann', 'pushed', undefined],
+      [2, 'service', 'checked', undefined],
+      [3, 'ann', 'activated', 1],
+    ])
+    await service.stop()
+    const again = await start({}, { state: service.state })
+    expect(await allowed(again, 'alice')).toBe(true)
+    await again.stop()
+  })
+
+  test('Rego alone is compiled here', async () => {
+    const service = await start()
+    const { writeArchive } = await import('../../src/bundles/archive.ts')
+    const pushed = await push(service, await writeArchive(new Map(Object.entries(onlyAlice))))
+    expect([pushed.status, await allowed(service, 'alice')]).toEqual([200, true])
+    await service.stop()
+  })
+
+  test.each([
+    ['a test fails', { ...onlyAlice, 'p_test.rego': 'package p_test\n\ntest_no if false\n' }, 'tests'],
+    ['a decision is not as it must be', { ...onlyAlice, 'decisions.json': '[{"input":{},"decision":true}]' }, 'vectors'],
+    ['decisions.json is no list', { ...onlyAlice, 'decisions.json': '{}' }, 'vectors'],
+    [
+      'the input has other types',
+      { ...onlyAlice, 'input.schema.json': '{"type":"object","properties":{"user":{"type":"string"}},"additionalProperties":false}' },
+      'types',
+    ],
+    ['a default entrypoint does not exist', { ...onlyAlice, '.manifest': '{"metadata":{"default_entrypoint":"p/none"}}' }, 'module'],
+  ])('%s: rejected, and what was active goes on answering', async (_what, content, check) => {
+    const service = await start()
+    await push(service, await archiveOf(all))
+    const pushed = await push(service, await archiveOf(content))
+    const failed = pushed.json.report.checks.filter(({ outcome }: { outcome: string }) => outcome === 'failed')
+    expect([pushed.status, pushed.json.status, failed.map(({ name }: { name: string }) => name)]).toEqual([422, 'rejected', [check]])
+    expect(await allowed(service, 'bob')).toBe(true)
+    const { digest } = pushed.json
+    expect((await admin(service, 'POST', '/v1/bundles/main/activate', { digest }, tokens.bob)).json.error.code).toBe('ERR_CONFLICT')
+    await service.stop()
+  })
+
+  test('too little covered by tests, or no tests: rejected', async () => {
+    const service = await start({ gate: { minCoverage: 90 } })
+    const pushed = await push(service, await archiveOf(onlyAlice))
+    expect([pushed.status, pushed.json.status]).toEqual([422, 'rejected'])
+    await service.stop()
+  })
+
+  test('the same label for another archive, what is no archive, no name: refused without a trace of a revision', async () => {
+    const service = await start()
+    await push(service, await archiveOf({ ...onlyAlice, '.manifest': '{"revision":"r1"}' }))
+    const other = await push(service, await archiveOf({ ...all, '.manifest': '{"revision":"r1"}' }))
+    expect([other.status, other.json.error.code]).toEqual([409, 'ERR_CONFLICT'])
+    expect((await push(service, Buffer.from('no archive'))).json.error.code).toBe('ERR_BUNDLE_INVALID')
+    expect((await admin(service, 'PUT', '/v1/bundles/a%20b', Buffer.from('x'), tokens.ann)).status).toBe(404)
+    expect((await admin(service, 'PUT', '/v1/bundles/main', { a: 1 }, tokens.ann)).status).toBe(415)
+    expect((await admin(service, 'GET', '/v1/bundles/main')).json.revisions).toHaveLength(1)
+    await service.stop()
+  })
+
+  test('cut at any byte, a bundle is refused', async () => {
+    const service = await start()
+    const archive = await archiveOf(onlyAlice)
+    await push(service, archive)
+    // Each cut alone would take minutes: every 97th, and all of the last ones.
+    const cuts = Array.from({ length: archive.length }, (_, i) => i).filter((i) => i % 997 === 0 || i > archive.length - 20)
+    for (const cut of cuts) {
+      const { status } = await push(service, archive.subarray(0, cut))
+      expect([cut, status]).toEqual([cut, 400])
+    }
+    expect((await admin(service, 'GET', '/v1/bundles/main')).json.revisions).toHaveLength(1)
+    expect(await allowed(service, 'alice')).toBe(true)
+    await service.stop()
+  })
+})
+
+describe('recorded decisions', () => {
+  test('one flip of a thousand holds a bundle, and the decision is named', async () => {
+    const service = await start()
+    await push(service, await archiveOf(all))
+    const ids = Array.from({ length: 1_000 }, (_, i) => (i === 500 ? 'mallory' : `user${i}`))
+    const evaluations = ids.map((id) => ({ subject: { type: 'user', id } }))
+    const { json } = await service.decide({ ...question, evaluations })
+    // The log writes within its interval.
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    const pushed = await push(service, await archiveOf(policy('input.subject.id != "mallory"')))
+    expect([pushed.status, pushed.json.status, pushed.json.needed_approvals]).toEqual([202, 'held', 1])
+    expect(pushed.json.report.replay).toEqual({
+      replayed: 1_000,
+      passedOver: 0,
+      flips: { 'allow → deny': 1 },
+      examples: [
+        {
+          id: json.evaluations[500].id,
+          subject: 'user:mallory',
+          action: 'read',
+          resource: 'document:roadmap',
+          entrypoint: 'p/allow',
+          before: 'allow',
+          after: 'deny',
+        },
+      ],
+    })
+    expect(await allowed(service, 'mallory')).toBe(true)
+    const { digest } = pushed.json
+    const approved = await admin(service, 'POST', '/v1/bundles/main/approve', { digest }, tokens.bob)
+    expect(approved.json).toMatchObject({ active: true, epoch: 2, approved_by: ['bob'] })
+    expect(await allowed(service, 'mallory')).toBe(false)
+    await service.stop()
+  })
+})
+
+describe('approval and the way back', () => {
+  test('another one approves; nobody approves what they pushed; one command goes back', async () => {
+    const service = await start({ approvals: 1 })
+    const first = (await push(service, await archiveOf(onlyAlice), tokens.bob)).json
+    expect([first.status, first.active]).toEqual(['held', false])
+    const own = await admin(service, 'POST', '/v1/bundles/main/approve', { digest: first.digest }, tokens.bob)
+    expect([own.status, own.json.error.code]).toEqual([403, 'ERR_FORBIDDEN'])
+    expect((await admin(service, 'POST', '/v1/bundles/main/approve', { digest: first.digest })).json.epoch).toBe(1)
+    const second = (await push(service, await archiveOf(all))).json
+    expect((await admin(service, 'POST', '/v1/bundles/main/approve', { digest: second.digest }, tokens.bob)).json.epoch).toBe(2)
+    expect(await allowed(service, 'bob')).toBe(true)
+    const back = await admin(service, 'POST', '/v1/bundles/main/rollback', {}, tokens.bob)
+    expect([back.json.digest, back.json.epoch, await allowed(service, 'bob')]).toEqual([first.digest, 3, false])
+    expect((await actsOf(service)).at(-1)).toEqual([9, 'bob', 'rolled_back', 3])
+    await service.stop()
+  })
+
+  test('with manual activation a revision waits until somebody says so', async () => {
+    const service = await start({ activation: 'manual' })
+    const { digest, active } = (await push(service, await archiveOf(onlyAlice))).json
+    expect(active).toBe(false)
+    expect((await admin(service, 'POST', '/v1/bundles/main/activate', { digest }, tokens.bob)).json.epoch).toBe(1)
+    await service.stop()
+  })
+})
+
+test('every act asks for its role, and for credentials', async () => {
+  const service = await start()
+  const archive = await archiveOf(onlyAlice)
+  const { digest } = (await push(service, archive)).json
+  const routes = [
+    ['PUT', '/v1/bundles/main', archive, tokens.eve],
+    ['POST', '/v1/bundles/main/approve', { digest }, tokens.ann],
+    ['POST', '/v1/bundles/main/activate', { digest }, tokens.ann],
+    ['POST', '/v1/bundles/main/rollback', {}, tokens.ann],
+    ['POST', '/v1/bundles/gc', {}, tokens.ann],
+    ['GET', '/v1/bundles/main/archive', undefined, tokens.bob],
+    ['GET', `/v1/bundles/main/revisions/${digest}/archive`, undefined, tokens.bob],
+    ['GET', '/v1/acts', undefined, tokens.bob],
+  ] as const
+  for (const [method, path, body, token] of routes) {
+    expect([path, (await admin(service, method, path, body, token)).json.error.code]).toEqual([path, 'ERR_FORBIDDEN'])
+    expect([path, (await admin(service, method, path, body, 'no-such-token-0123456789')).status]).toEqual([path, 401])
+  }
+  await service.stop()
+})
+
+test('what is active is there with an ETag', async () => {
+  const service = await start()
+  const archive = await archiveOf(onlyAlice)
+  await push(service, archive)
+  const headers = { authorization: `Bearer ${tokens.ann}` }
+  const first = await fetch(`${service.url}/v1/bundles/main/archive`, { headers })
+  expect(Buffer.from(await first.arrayBuffer()).equals(archive)).toBe(true)
+  const etag = first.headers.get('etag') as string
+  const second = await fetch(`${service.url}/v1/bundles/main/archive`, { headers: { ...headers, 'if-none-match': etag } })
+  expect(second.status).toBe(304)
+  await service.stop()
+})
