@@ -1,6 +1,9 @@
-// Batches of /v1/decide without sockets, in a process of its own: batch-child.ts BUNDLE STATE SIZE SECONDS. From the text of a
-// request to the text of its answer, each decision recorded in a file. Prints recorded decisions a second.
+// Batches without sockets, in a process of its own: batch-child.ts BUNDLE STATE SIZE SECONDS [MESSAGE]. From the text of a request
+// for /v1/decide to the text of its answer, or from the DecideBatchRequest in the file MESSAGE to its answer; each decision recorded
+// in a file. Prints recorded decisions a second.
+import { readFileSync } from 'node:fs'
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { answerBatch } from '../../src/transport/grpc/decision-service.ts'
 import { createDecideHandler } from '../../src/transport/http/decide-route.ts'
 import { startDecider } from '../support/decider.ts'
 import { abacBatch } from './abac.ts'
@@ -12,9 +15,12 @@ const [bundle, folder, size, seconds] = [
   Number(process.argv[5]),
 ]
 const { config, decider, log, close } = await startDecider(bundle, folder)
-const handle = createDecideHandler(decider, { ...config.requests, forbidPrototypeKeys: true })
+const limits = { ...config.requests, forbidPrototypeKeys: true }
+const handle = createDecideHandler(decider, limits)
 const text = JSON.stringify(abacBatch(size))
-const headers = { correlationId: 'bench', traceparent: undefined, caller: { authenticated: false, address: '127.0.0.1' } }
+const caller = { authenticated: false, address: '127.0.0.1' }
+const file = process.argv[6]
+const ask = file === undefined ? overText() : overMessage(readFileSync(file))
 
 await run(2_000)
 const began = performance.now()
@@ -25,12 +31,29 @@ await close()
 async function run(forMs: number): Promise<number> {
   let count = 0
   for (const until = performance.now() + forMs; performance.now() < until; count += size) {
-    const answer = await handle(text, headers)
-    if (typeof answer !== 'string' || !answer.startsWith('{"evaluations":[{"decision":true,'))
-      throw new Error(`not as it should be: ${answer}`)
+    await ask()
     do await nextTurn()
     while (!log.available)
   }
   await log.flush()
   return count
+}
+
+function overText(): () => Promise<void> {
+  const headers = { correlationId: 'bench', traceparent: undefined, caller }
+  return async () => {
+    const answer = await handle(text, headers)
+    if (typeof answer !== 'string' || !answer.startsWith('{"evaluations":[{"decision":true,'))
+      throw new Error(`not as it should be: ${answer}`)
+  }
+}
+
+function overMessage(message: Buffer): () => Promise<void> {
+  const facts = { door: 'grpc', correlationId: 'bench', trace: undefined, caller }
+  const allowedFirst = Buffer.from([0x08, 1])
+  return async () => {
+    const answer = await answerBatch(message, facts, decider, limits)
+    // Behind the tag and the length of the first decision: its first field says that it is an allow.
+    if (!Buffer.from(answer).subarray(1, 5).includes(allowedFirst)) throw new Error('not as it should be')
+  }
 }

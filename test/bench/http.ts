@@ -5,19 +5,17 @@
 // Needs Linux, wrk, taskset and the program opa (OPA_PROGRAM or on the PATH). Servers run on core 0, the load on core 1.
 // Cerbos takes part where CERBOS_PROGRAM names its server (the npm package @cerbos/cerbos-linux-x64 carries it).
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { abacBatch, abacQuestion } from './abac.ts'
 import {
-  bundle,
+  batchesInProcess,
   cerbosProgram,
   folder,
   median,
-  node,
   opaVersion,
   ratio,
-  root,
   spread,
   startCerbos,
   startOpa,
@@ -43,7 +41,7 @@ interface Measured {
   readonly p99Ms: number
 }
 
-const inProcess = Array.from({ length: rounds }, batchesInProcess)
+const inProcess = Array.from({ length: rounds }, () => batchesInProcess(batchSize, seconds))
 const ports = await startVerdict()
 const opaPort = await startOpa()
 const cerbosPorts = cerbosProgram === undefined ? undefined : await startCerbos(cerbosProgram)
@@ -102,17 +100,6 @@ function wrk({ url, script }: Load): Measured {
   const [, perSecond, p50, p99, bad] = /RESULT (\S+) (\S+) (\S+) (\d+)/.exec(out) ?? []
   if (bad !== '0') throw new Error(`${bad} answers of ${url} were not right:\n${out}`)
   return { perSecond: Number(perSecond), p50Ms: Number(p50), p99Ms: Number(p99) }
-}
-
-function batchesInProcess(): number {
-  const state = mkdtempSync(join(folder, 'state-'))
-  const child = [...node, `${root}test/bench/batch-child.ts`, bundle, state, String(batchSize), String(seconds)]
-  try {
-    return Number(execFileSync('taskset', ['-c', '0', ...child], { encoding: 'utf8' }))
-  } finally {
-    // Gigabytes of records that still go to the disk would slow the next round.
-    rmSync(state, { recursive: true, force: true })
-  }
 }
 
 function table(): string {

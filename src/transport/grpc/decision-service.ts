@@ -61,12 +61,24 @@ export function createDecisionService({ decider, limits, verifyDecide, log }: De
     // An error that ends the loop still has to be told to the client.
     for await (const message of stream.iterator({ destroyOnReturn: false })) {
       if (stream.cancelled) return
-      const answer: Uint8Array[] = []
-      const body = readDecideBatchRequest(message as Buffer, limits)
-      await decideEach(body, facts, decider, (decision) => answer.push(writeDecideResponse(decision)))
-      if (!stream.write(Buffer.concat(answer))) await drained(stream)
+      if (!stream.write(await answerBatch(message as Buffer, facts, decider, limits))) await drained(stream)
     }
   }
+}
+
+/**
+ * From a DecideBatchRequest to its DecideBatchResponse.
+ * @throws PdpError as readDecideBatchRequest and decideEach
+ */
+export async function answerBatch(
+  message: Buffer,
+  facts: RequestFacts,
+  decider: RecordedDecider,
+  limits: DecideLimits,
+): Promise<Uint8Array> {
+  const answers: Uint8Array[] = []
+  await decideEach(readDecideBatchRequest(message, limits), facts, decider, (decision) => answers.push(writeDecideResponse(decision)))
+  return Buffer.concat(answers)
 }
 
 function drained(call: ServerDuplexStream<Buffer, Uint8Array>): Promise<void> {
