@@ -21,6 +21,7 @@ export function createBundleAdmin(lifecycle: BundleLifecycle, store: BundleStore
       status: revision.status,
       needed_approvals: revision.needed,
       approved_by: [...revision.approvedBy],
+      ...(revision.signed !== '' && { signed_by: (JSON.parse(revision.signed) as { keyId: string }).keyId }),
       active: isActive,
       ...(isActive && { epoch: active.epoch }),
       ...(withReport && revision.report !== '' && { report: JSON.parse(revision.report) }),

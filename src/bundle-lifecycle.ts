@@ -1,12 +1,14 @@
 // How a bundle comes to answer: read or compiled, checked by the gate, approved, loaded beside the active one, counted, swapped
 // in. One check and one activation at a time; a candidate that fails leaves everything as it was. Who may do what is decided
 // before; that nobody approves what they pushed is decided by the store.
+import { readFileSync } from 'node:fs'
 import { readFile, stat } from 'node:fs/promises'
 import { buildBundle } from './bundles/build-bundle.ts'
 import type { Bundle } from './bundles/bundle.ts'
 import { readFolder } from './bundles/folder.ts'
 import { type GateReport, summaryOf } from './bundles/gate-report.ts'
 import { readBundle } from './bundles/read-bundle.ts'
+import { parseKey, type Signed, type SigningAlgorithm, type VerificationKey, verifySignatures } from './bundles/signatures.ts'
 import { type BundleRules, type Config, defaultRules, isBundleName } from './config.ts'
 import { PdpError, toPdpError } from './errors.ts'
 import { EvaluationWorkers } from './evaluation-workers.ts'
@@ -49,6 +51,7 @@ export class BundleLifecycle {
   /** What opa.runtime() answers. */
   readonly #runtimeJson: string
   readonly #workers: EvaluationWorkers
+  readonly #keys: readonly VerificationKey[]
   readonly #lastErrors = new Map<string, PdpError>()
   #host: Promise<ReactorHost> | undefined
   #activations: Promise<unknown> = Promise.resolve()
@@ -60,6 +63,7 @@ export class BundleLifecycle {
     this.#options = options
     this.#runtimeJson = JSON.stringify({ version, config: { labels: config.labels }, env: {} })
     this.#workers = new EvaluationWorkers(config.evaluation, toolchain, this.#runtimeJson)
+    this.#keys = config.keys.map(({ id, algorithm, file }) => ({ id, algorithm, key: readKey(file, algorithm, `keys.${id}`) }))
   }
 
   /** Why the newest candidate of a bundle was not activated; undefined when it was. */
@@ -88,7 +92,7 @@ export class BundleLifecycle {
   /**
    * Takes a bundle in: kept, checked, and activated where it may be.
    * @param actor who pushed it
-   * @throws PdpError as readBundle; ERR_UNKNOWN_BUNDLE for what is no name; ERR_CONFLICT; ERR_OVERLOADED
+   * @throws PdpError as readBundle; ERR_BUNDLE_SIGNATURE, ERR_BUNDLE_ROLLBACK; ERR_UNKNOWN_BUNDLE for what is no name; ERR_CONFLICT; ERR_OVERLOADED
    */
   async push(name: string, archive: Buffer, actor: string): Promise<Pushed> {
     const { store, toolchain } = this.#options
@@ -97,7 +101,7 @@ export class BundleLifecycle {
     if (this.#waiting >= maxWaiting) throw new PdpError('ERR_OVERLOADED', 'too many bundles wait for their checks: push again later')
     this.#waiting++
     try {
-      const bundle = await readBundle(archive, { compiler: toolchain })
+      const bundle = await readBundle(archive, { compiler: toolchain, verify: this.#verifier(rules) })
       const { digest, manifest } = bundle
       const same = store.listRevisions(name).find((one) => one.revision !== '' && one.revision === manifest.revision)
       if (same !== undefined && same.digest !== digest) {
@@ -158,7 +162,7 @@ export class BundleLifecycle {
       const active = store.active(name)
       return { revision: known, report: JSON.parse(known.report), epoch: active?.digest === digest ? active.epoch : undefined }
     }
-    store.addRevision({ name, digest, revision: bundle.manifest.revision, origin: 'push', actor }, bundle.archive)
+    store.addRevision({ ...factsOf(name, bundle), origin: 'push', actor }, bundle.archive)
     const report = await this.#check(name, bundle, rules)
     const needed = Math.max(rules.approvals, report.outcome === 'held' ? 1 : 0)
     const status = report.outcome === 'rejected' ? 'rejected' : needed > 0 ? 'held' : 'ready'
@@ -180,6 +184,16 @@ export class BundleLifecycle {
     })
   }
 
+  /** Who may have signed a bundle. */
+  #verifier({ name, signature }: BundleRules) {
+    const keys = this.#keys.filter(({ id }) => signature.keys?.includes(id) ?? true)
+    return async (files: ReadonlyMap<string, Uint8Array>): Promise<Signed | undefined> => {
+      const signed = await verifySignatures(files, name, { ...signature, scope: signature.scope, keys }, Date.now())
+      if (signed === undefined && signature.required) throw new PdpError('ERR_BUNDLE_SIGNATURE', 'the bundle is not signed, and must be')
+      return signed
+    }
+  }
+
   #checkReady(name: string, digest: string): void {
     const { status } = this.#options.store.getRevision(name, digest)
     if (status !== 'ready') throw new PdpError('ERR_CONFLICT', `the revision \`${digest}\` of \`${name}\` is \`${status}\`, not \`ready\``)
@@ -194,13 +208,14 @@ export class BundleLifecycle {
   }
 
   /** What comes from disk is a revision like others, so that there is a way back to it. */
-  #note(name: string, { digest, manifest, archive }: Bundle): void {
+  #note(name: string, bundle: Bundle): void {
     const { store } = this.#options
+    const { digest, archive } = bundle
     if (store.active(name)?.digest === digest) {
       store.keepArchive(digest, archive)
       return
     }
-    store.addRevision({ name, digest, revision: manifest.revision, origin: 'disk', actor: service }, archive)
+    store.addRevision({ ...factsOf(name, bundle), origin: 'disk', actor: service }, archive)
     store.setChecked(name, digest, 'ready', 0, '', 'from disk: not checked')
   }
 
@@ -228,7 +243,10 @@ export class BundleLifecycle {
     const info = await stat(source.path).catch((cause: Error) => {
       throw new PdpError('ERR_FILE', `the bundle \`${source.path}\` cannot be read: ${cause.message}`, { cause })
     })
-    if (!info.isDirectory()) return readBundle(await readFile(source.path))
+    const rules = this.rulesOf(source.name)
+    if (!info.isDirectory()) return readBundle(await readFile(source.path), { verify: this.#verifier(rules) })
+    if (rules.signature.required)
+      throw new PdpError('ERR_BUNDLE_SIGNATURE', `\`${source.path}\` is a folder, and \`${source.name}\` must be signed`)
     const folder = await readFolder(source.path, toolchain)
     return readBundle(await buildBundle(folder, toolchain))
   }
@@ -275,4 +293,24 @@ export class BundleLifecycle {
     await this.#checks
     await this.#workers.close()
   }
+}
+
+function factsOf(name: string, { digest, manifest, signed }: Bundle) {
+  return {
+    name,
+    digest,
+    revision: manifest.revision,
+    ...(signed !== undefined && { signed: JSON.stringify(signed), sequence: signed.sequence }),
+  }
+}
+
+/** @throws PdpError ERR_CONFIG_INVALID */
+function readKey(file: string, algorithm: SigningAlgorithm, where: string): VerificationKey['key'] {
+  let text: string
+  try {
+    text = readFileSync(file, 'utf8')
+  } catch (cause) {
+    throw new PdpError('ERR_CONFIG_INVALID', `${where}: \`${file}\` cannot be read: ${(cause as Error).message}`, { cause })
+  }
+  return parseKey(text, algorithm, 'public', where)
 }

@@ -140,6 +140,20 @@ const gateSchema = z.strictObject({
   timeoutMs: positive.default(60_000).describe('Longest time for loading and asking a candidate. Milliseconds.'),
 })
 
+const signatureSchema = z.strictObject({
+  required: z.boolean().default(false).describe('Whether unsigned bundles are refused. What is signed is verified in any case.'),
+  keys: z.array(z.string().min(1)).optional().describe('IDs of the keys that count; default: all of `keys`.'),
+  scope: z.string().min(1).optional().describe('Scope that the signature must have.'),
+  requireExpiry: z.boolean().default(false).describe('Whether the signed part must say when it expires.'),
+  requireSequence: z.boolean().default(false).describe('Whether the signed part must have a sequence number, which only goes up.'),
+})
+
+const keySchema = z.strictObject({
+  id: z.string().regex(/^[\x21-\x7e]{1,128}$/),
+  algorithm: z.enum(['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'HS256', 'HS384', 'HS512']),
+  file: z.string().min(1),
+})
+
 const bundleSchema = z.strictObject({
   name: bundleName.default('main').describe('Name of the bundle.'),
   path: z.string().min(1).optional().describe('A bundle (`.tar.gz`), or a folder of Rego and data. Absent: the bundle is pushed.'),
@@ -150,12 +164,19 @@ const bundleSchema = z.strictObject({
     .default('auto')
     .describe('Whether a revision answers as soon as it may, or when somebody says so.'),
   gate: gateSchema.prefault({}),
+  signature: signatureSchema.prefault({}),
 })
 
 export const configSchema = z.strictObject({
   state: z.string().min(1).default('.verdict').describe('Folder of what the service keeps. One service a folder.'),
   watch: z.boolean().default(false).describe('Compile folders again when they change.'),
   bundles: z.array(bundleSchema).default([]).describe('Bundles to serve.'),
+  keys: z
+    .array(keySchema)
+    .default([])
+    .describe(
+      'Keys that verify the signatures of bundles: `id`, `algorithm`, and `file`, a public key in PEM or the secret of an HS algorithm.',
+    ),
   server: serverSchema.prefault({}),
   authentication: z
     .strictObject({
@@ -282,6 +303,13 @@ function crossChecks(config: Config): Finding[] {
     if (family === 0 || (prefix !== undefined && Number(prefix) > (family === 4 ? 32 : 128))) {
       faults.push({ code: 'config', message: `gateways.trustedProxies: \`${proxy}\` is no address and no network` })
     }
+  }
+  const ids = new Set(config.keys.map(({ id }) => id))
+  if (ids.size < config.keys.length) faults.push({ code: 'config', message: 'keys: an ID is given twice' })
+  for (const { name, signature } of config.bundles) {
+    const unknown = signature.keys?.find((id) => !ids.has(id))
+    if (unknown !== undefined)
+      faults.push({ code: 'config', message: `bundles: \`${name}\` wants the key \`${unknown}\`, which \`keys\` does not have` })
   }
   const names = config.bundles.map((bundle) => bundle.name)
   for (const name of new Set(names.filter((name, i) => names.indexOf(name) !== i))) {

@@ -31,9 +31,20 @@ export async function runGate(
 ): Promise<GateReport> {
   const began = performance.now()
   const { toolchain } = options
-  const checks: Check[] = [await checkTypes(candidate, toolchain), await checkTests(candidate, rules.gate.minCoverage, toolchain)]
+  const checks: Check[] = [
+    checkSignature(candidate),
+    await checkTypes(candidate, toolchain),
+    await checkTests(candidate, rules.gate.minCoverage, toolchain),
+  ]
   const { checks: more, replay } = await inThread(name, candidate, active, rules, options)
   return toReport([...checks, ...more], replay, performance.now() - began)
+}
+
+/** What is wrong with a signature was refused before; here it is only told. */
+function checkSignature({ signed }: Bundle): Check {
+  if (signed === undefined) return { name: 'signature', outcome: 'skipped', message: 'the bundle is not signed' }
+  const until = signed.expiresAtMs === undefined ? '' : `, until ${new Date(signed.expiresAtMs).toISOString()}`
+  return { name: 'signature', outcome: 'passed', message: `by the key \`${signed.keyId}\` (${signed.algorithm})${until}` }
 }
 
 async function checkTypes({ modules, inputSchema, manifest }: Bundle, toolchain: Toolchain): Promise<Check> {

@@ -38,7 +38,7 @@ const owners: Readonly<Record<string, readonly string[]>> = {
   commander: ['main.ts', 'cli'],
   'tar-stream': ['bundles/archive.ts'],
   yaml: ['config.ts'],
-  zod: ['config.ts', 'transport', 'audit/record-schema.ts', 'bundles/bundle.ts', 'cli/eval-lines.ts'],
+  zod: ['config.ts', 'transport', 'audit/record-schema.ts', 'bundles', 'cli/eval-lines.ts'],
   'lru-cache': ['policy/patterns.ts', 'policy/remembered-calls.ts'],
   'node:sqlite': ['state'],
   'node:wasi': ['rego/reactor.ts'],

@@ -2,6 +2,7 @@
 // @see https://www.openpolicyagent.org/docs/management-bundles#bundle-file-format
 import { z } from 'zod'
 import { PdpError } from '../errors.ts'
+import type { Signed } from './signatures.ts'
 
 /** What an entrypoint reads, see src/rego/toolchain.ts. Kept in the manifest's metadata under `verdict`. */
 const readsSchema = z.object({
@@ -47,6 +48,8 @@ export interface Bundle {
   readonly inputSchema: string | undefined
   /** Questions with the answers that they must get, as JSON text, from `decisions.json`. */
   readonly vectors: string | undefined
+  /** Who signed it; undefined: nobody, or nobody looked. */
+  readonly signed: Signed | undefined
   /** The archive itself. */
   readonly archive: Buffer
 }

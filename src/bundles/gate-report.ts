@@ -1,6 +1,6 @@
 // What the gate found out about a candidate, and how it reads for people. Not the checks themselves.
 
-export type CheckName = 'module' | 'types' | 'tests' | 'vectors' | 'replay'
+export type CheckName = 'signature' | 'module' | 'types' | 'tests' | 'vectors' | 'replay'
 
 export interface Check {
   readonly name: CheckName

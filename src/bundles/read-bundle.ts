@@ -4,18 +4,23 @@ import { type ArchiveLimits, digestOf, readArchive } from './archive.ts'
 import { buildBundle, type Compiler } from './build-bundle.ts'
 import { type Bundle, extraFiles, parseManifest } from './bundle.ts'
 import { mergeData } from './data-document.ts'
+import type { Signed } from './signatures.ts'
 
 export interface ReadBundleOptions {
   readonly limits?: ArchiveLimits
   readonly compiler?: Compiler
+  /** Looks at the signature; undefined: nobody does. */
+  readonly verify?: (files: ReadonlyMap<string, Uint8Array>) => Promise<Signed | undefined>
 }
 
 /**
  * @throws PdpError as readArchive; ERR_BUNDLE_INVALID when policy.wasm is missing or the manifest is malformed,
- * ERR_BUNDLE_DATA; ERR_REGO of the compiler
+ * ERR_BUNDLE_DATA; ERR_REGO of the compiler; as `verify`
  */
-export async function readBundle(archive: Buffer, { limits, compiler }: ReadBundleOptions = {}): Promise<Bundle> {
+export async function readBundle(archive: Buffer, { limits, compiler, verify }: ReadBundleOptions = {}): Promise<Bundle> {
   const files = await readArchive(archive, limits)
+  // Before anything in it is read.
+  const signed = await verify?.(files)
   const text = (path: string) => {
     const content = files.get(path)
     return content === undefined ? undefined : decode(path, content)
@@ -30,11 +35,19 @@ export async function readBundle(archive: Buffer, { limits, compiler }: ReadBund
     if (/(?:^|\/)data\.json$/.test(path)) data.set(path, decode(path, content))
     else if (path.endsWith('.rego')) modules[path] = decode(path, content)
   }
-  const parts = { manifest, data: mergeData(data), modules, inputSchema: text(extraFiles.inputSchema), vectors: text(extraFiles.vectors) }
+  const parts = {
+    signed,
+    manifest,
+    data: mergeData(data),
+    modules,
+    inputSchema: text(extraFiles.inputSchema),
+    vectors: text(extraFiles.vectors),
+  }
   const wasm = files.get('policy.wasm')
   if (wasm !== undefined) return { ...parts, digest: digestOf(archive), wasm, archive }
-  if (compiler !== undefined && Object.keys(modules).length > 0)
-    return readBundle(await buildBundle(parts, compiler), limits === undefined ? {} : { limits })
+  if (compiler !== undefined && Object.keys(modules).length > 0) {
+    return { ...(await readBundle(await buildBundle(parts, compiler), limits === undefined ? {} : { limits })), signed }
+  }
   throw new PdpError('ERR_BUNDLE_INVALID', 'the archive has no policy.wasm: make it with `verdict build` or `opa build -t wasm`')
 }
 

@@ -1,10 +1,11 @@
 // verdict build: a folder of Rego and data becomes a bundle with policy.wasm.
-import { writeFile } from 'node:fs/promises'
-import type { Command } from 'commander'
-import { digestOf } from '../bundles/archive.ts'
+import { readFile, writeFile } from 'node:fs/promises'
+import { type Command, Option } from 'commander'
+import { digestOf, readArchive, writeArchive } from '../bundles/archive.ts'
 import { buildBundle } from '../bundles/build-bundle.ts'
 import { readFolder } from '../bundles/folder.ts'
 import { readBundle } from '../bundles/read-bundle.ts'
+import { parseKey, type SigningAlgorithm, signaturesFile, signFiles, signingAlgorithms } from '../bundles/signatures.ts'
 import { PdpError } from '../errors.ts'
 import { print, printJson } from './output.ts'
 import { withToolchain } from './with-toolchain.ts'
@@ -13,6 +14,13 @@ interface BuildCommandOptions {
   output: string
   entrypoint?: string[]
   revision?: string
+  signingKey?: string
+  signingAlg?: string
+  keyId?: string
+  scope?: string
+  expiresDays?: string
+  sequence?: string
+  signedName?: string
   json?: boolean
 }
 
@@ -28,6 +36,13 @@ export function buildCommand(program: Command): void {
       (v: string, all: string[] = []) => [...all, v],
     )
     .option('--revision <label>', "the author's label")
+    .option('--signing-key <file>', 'sign with this private key in PEM, or the secret of an HS algorithm')
+    .addOption(new Option('--signing-alg <alg>', 'algorithm of the signature').choices([...signingAlgorithms]).default('RS256'))
+    .option('--key-id <id>', 'ID of the key, by which the service finds its own')
+    .option('--scope <scope>', 'scope of the signature')
+    .option('--expires-days <days>', 'days until the signature expires')
+    .option('--sequence <number>', 'number that goes up with every bundle, against rollback')
+    .option('--signed-name <name>', 'the only name under which the bundle may be served')
     .option('--json', 'print a JSON report')
     .addHelpText(
       'after',
@@ -35,13 +50,15 @@ export function buildCommand(program: Command): void {
 Examples:
   verdict build policies -o bundle.tar.gz --revision "$(git rev-parse --short HEAD)"
   verdict build policies -o bundle.tar.gz -e authz/allow
+  verdict build policies -o bundle.tar.gz --signing-key key.pem --signing-alg ES256 --key-id ci --sequence 42
 
 The same sources give the same bytes. \`opa eval -b bundle.tar.gz\` reads the bundle too.`,
     )
     .action(async (dir: string, options: BuildCommandOptions) => {
-      const archive = await withToolchain(async (toolchain) =>
+      const built = await withToolchain(async (toolchain) =>
         buildBundle(await readFolder(dir, toolchain), toolchain, { entrypoints: options.entrypoint ?? [], revision: options.revision }),
       )
+      const archive = options.signingKey === undefined ? built : await sign(built, options.signingKey, options)
       await writeFile(options.output, archive).catch((cause: Error) => {
         throw new PdpError('ERR_FILE', `\`${options.output}\` cannot be written: ${cause.message}`, { cause })
       })
@@ -62,4 +79,33 @@ The same sources give the same bytes. \`opa eval -b bundle.tar.gz\` reads the bu
         }
       }
     })
+}
+
+async function sign(archive: Buffer, file: string, options: BuildCommandOptions): Promise<Buffer> {
+  const text = await readFile(file, 'utf8').catch((cause: Error) => {
+    throw new PdpError('ERR_FILE', `\`${file}\` cannot be read: ${cause.message}`, { cause })
+  })
+  const algorithm = options.signingAlg as SigningAlgorithm
+  const key = parseKey(text, algorithm, 'private', '--signing-key')
+  const files = await readArchive(archive)
+  const now = Date.now()
+  const days = numberOf('--expires-days', options.expiresDays)
+  const claims = {
+    scope: options.scope,
+    expiresAtMs: days === undefined ? undefined : now + days * 86_400_000,
+    sequence: numberOf('--sequence', options.sequence),
+    bundle: options.signedName,
+  }
+  return writeArchive(
+    new Map<string, Uint8Array | string>([
+      ...files,
+      [signaturesFile, await signFiles(files, { id: options.keyId, algorithm, key }, claims, now)],
+    ]),
+  )
+}
+
+function numberOf(option: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined
+  if (!/^\d{1,15}$/.test(text)) throw new PdpError('ERR_USAGE', `${option} must be a whole number, not \`${text}\``)
+  return Number(text)
 }

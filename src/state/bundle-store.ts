@@ -34,6 +34,8 @@ export interface StoredRevision {
   readonly bytes: number
   /** Report of the gate as JSON text; empty before it ran. */
   readonly report: string
+  /** Who signed it, as JSON text; empty: nobody. */
+  readonly signed: string
   /** Approvals that it needs beside the pusher. */
   readonly needed: number
   readonly approvedBy: readonly string[]
@@ -65,7 +67,7 @@ const schema = `
 CREATE TABLE IF NOT EXISTS active_bundle (name TEXT PRIMARY KEY, digest TEXT NOT NULL, epoch INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS revision (
   name TEXT NOT NULL, digest TEXT NOT NULL, revision TEXT NOT NULL, origin TEXT NOT NULL, pushed_by TEXT NOT NULL,
-  pushed_at INTEGER NOT NULL, status TEXT NOT NULL, bytes INTEGER NOT NULL, report TEXT NOT NULL DEFAULT '', needed INTEGER NOT NULL DEFAULT 0,
+  pushed_at INTEGER NOT NULL, status TEXT NOT NULL, bytes INTEGER NOT NULL, report TEXT NOT NULL DEFAULT '', signed TEXT NOT NULL DEFAULT '', needed INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (name, digest)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS approval (
@@ -74,6 +76,7 @@ CREATE TABLE IF NOT EXISTS approval (
 CREATE TABLE IF NOT EXISTS activation (
   name TEXT NOT NULL, epoch INTEGER NOT NULL, digest TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (name, epoch)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS sequence (name TEXT PRIMARY KEY, highest INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS act (
   seq INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, actor TEXT NOT NULL, act TEXT NOT NULL, name TEXT NOT NULL,
   digest TEXT NOT NULL, epoch INTEGER NOT NULL, detail TEXT NOT NULL
@@ -88,6 +91,10 @@ export interface NewRevision {
   readonly revision: string
   readonly origin: string
   readonly actor: string
+  /** Who signed it, as JSON text; absent: nobody. */
+  readonly signed?: string | undefined
+  /** Signed number that only goes up; absent: there is none. */
+  readonly sequence?: number | undefined
 }
 
 export class BundleStore {
@@ -137,12 +144,13 @@ export class BundleStore {
   }
 
   /** Notes that a revision came, before it is checked. One that is known is checked anew; its approvals are void. */
-  addRevision({ name, digest, revision, origin, actor }: NewRevision, archive: Buffer): void {
+  addRevision({ name, digest, revision, origin, actor, signed = '', sequence }: NewRevision, archive: Buffer): void {
     this.keepArchive(digest, archive)
     this.#inOne(() => {
+      if (sequence !== undefined) this.#raiseSequence(name, digest, sequence)
       this.#run('DELETE FROM approval WHERE name = ? AND digest = ?', name, digest)
       this.#run(
-        "INSERT OR REPLACE INTO revision (name, digest, revision, origin, pushed_by, pushed_at, status, bytes) VALUES (?, ?, ?, ?, ?, ?, 'checking', ?)",
+        "INSERT OR REPLACE INTO revision (name, digest, revision, origin, pushed_by, pushed_at, status, bytes, signed) VALUES (?, ?, ?, ?, ?, ?, 'checking', ?, ?)",
         name,
         digest,
         revision,
@@ -150,6 +158,7 @@ export class BundleStore {
         actor,
         this.#now(),
         archive.length,
+        signed,
       )
       this.#note(actor, 'pushed', name, digest, 0, `${origin}${revision === '' ? '' : `, revision ${revision}`}`)
     })
@@ -292,9 +301,23 @@ export class BundleStore {
       status: row.status as RevisionStatus,
       bytes: row.bytes as number,
       report: row.report as string,
+      signed: row.signed as string,
       needed: row.needed as number,
       approvedBy: approvals.map(({ actor }) => actor as string),
     }
+  }
+
+  /** An older bundle stays refused even when what came after it is gone. */
+  #raiseSequence(name: string, digest: string, sequence: number): void {
+    const highest = this.#all('SELECT highest FROM sequence WHERE name = ?', name)[0]?.highest as number | undefined
+    const isKnown = this.#all('SELECT 1 FROM revision WHERE name = ? AND digest = ?', name, digest).length > 0
+    if (highest !== undefined && sequence <= highest && !isKnown) {
+      throw new PdpError(
+        'ERR_BUNDLE_ROLLBACK',
+        `the bundle has the signed sequence number \`${sequence}\`, and \`${highest}\` was here before: to go back, roll back`,
+      )
+    }
+    this.#run('INSERT OR REPLACE INTO sequence (name, highest) VALUES (?, ?)', name, Math.max(highest ?? 0, sequence))
   }
 
   /** Archives that no row knows: of pushes that were cut off, and of revisions that are gone. */

@@ -1,12 +1,14 @@
 // Against the real `opa` program, where OPA_PROGRAM names one that was built with its WebAssembly engine
 // (`go install -tags opa_wasm github.com/open-policy-agent/opa@v1.22.2`): bundles go both ways.
 import { execFileSync, spawn } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { generateKeyPairSync } from 'node:crypto'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from '@jest/globals'
 import { readBundle } from '../../src/bundles/read-bundle.ts'
 import { PolicyInstance } from '../../src/policy/policy-instance.ts'
 import { compilePolicyModule } from '../../src/policy/policy-module.ts'
+import { admin } from '../support/bundles.ts'
 import { runCli } from '../support/cli.ts'
 import { freePort, untilUp } from '../support/ports.ts'
 import { question, startTestService } from '../support/service.ts'
@@ -51,6 +53,50 @@ const withOpa = opa === undefined ? describe.skip : describe
 
 withOpa('the opa program', () => {
   const run = (args: string[], input = '') => execFileSync(opa as string, args, { input, encoding: 'utf8' })
+
+  test('signatures go both ways: `opa sign` is verified here, ours by `opa build`', async () => {
+    const folder = tempFolder({
+      'p.rego': 'package p\n\n# METADATA\n# entrypoint: true\nallow if data.users[input.subject.id].active\n',
+      'data.json': ' {"users": {"alice": {"active": true, "n": 1.10, "é\\u2028\\"": [null, {}], "b": 12345678901234567890}}}\n',
+    })
+    const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+    const [priv, pub] = [join(folder, 'key.pem'), join(folder, 'key.pub')]
+    writeFileSync(priv, privateKey.export({ type: 'pkcs8', format: 'pem' }))
+    writeFileSync(pub, publicKey.export({ type: 'spki', format: 'pem' }))
+    const config = { keys: [{ id: 'ci', algorithm: 'ES256', file: pub }], bundles: [{ name: 'main', signature: { required: true } }] }
+    const service = await startTestService(undefined, config)
+    const theirs = join(folder, 'theirs.tar.gz')
+    const claims = join(tempFolder({ 'claims.json': '{"keyid":"ci"}' }), 'claims.json')
+    const sources = tempFolder({
+      'p.rego': readFileSync(join(folder, 'p.rego'), 'utf8'),
+      'data.json': readFileSync(join(folder, 'data.json'), 'utf8'),
+    })
+    run([
+      'build',
+      '-b',
+      sources,
+      '-t',
+      'wasm',
+      '-e',
+      'p/allow',
+      '--signing-key',
+      priv,
+      '--signing-alg',
+      'ES256',
+      '--claims-file',
+      claims,
+      '-o',
+      theirs,
+    ])
+    const pushed = await admin(service, 'PUT', '/v1/bundles/main', readFileSync(theirs))
+    expect([pushed.status, pushed.json.signed_by]).toEqual([200, 'ci'])
+    const ours = join(folder, 'ours.tar.gz')
+    expect((await runCli(['build', sources, '-o', ours, '--signing-key', priv, '--signing-alg', 'ES256', '--key-id', 'ci'])).code).toBe(0)
+    expect((await admin(service, 'PUT', '/v1/bundles/main', readFileSync(ours))).json.signed_by).toBe('ci')
+    const verified = ['build', '-b', ours, '--verification-key', pub, '--verification-key-id', 'ci', '--signing-alg', 'ES256']
+    run([...verified, '-o', join(folder, 'again.tar.gz')])
+    await service.stop()
+  })
 
   test('loads a bundle of `verdict build` and answers the same from it', async () => {
     const bundle = join(tempFolder(), 'b.tar.gz')

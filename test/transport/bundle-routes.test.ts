@@ -1,5 +1,8 @@
 // The life of a bundle over HTTP: pushed, checked, held, approved, activated, taken back; every act with its role and its trace.
+import { generateKeyPairSync } from 'node:crypto'
 import { describe, expect, test } from '@jest/globals'
+import { readArchive, writeArchive } from '../../src/bundles/archive.ts'
+import { type SigningClaims, signaturesFile, signFiles } from '../../src/bundles/signatures.ts'
 import { admin, archiveOf } from '../support/bundles.ts'
 import { question, startTestService, type TestService } from '../support/service.ts'
 import { tempFolder } from '../support/temp-folder.ts'
@@ -45,6 +48,7 @@ describe('push', () => {
       'ann',
     ])
     expect(pushed.json.report.checks.map(({ name, outcome }: { name: string; outcome: string }) => [name, outcome])).toEqual([
+      ['signature', 'skipped'],
       ['types', 'passed'],
       ['tests', 'passed'],
       ['module', 'passed'],
@@ -66,7 +70,6 @@ describe('push', () => {
 
   test('Rego alone is compiled here', async () => {
     const service = await start()
-    const { writeArchive } = await import('../../src/bundles/archive.ts')
     const pushed = await push(service, await writeArchive(new Map(Object.entries(onlyAlice))))
     expect([pushed.status, await allowed(service, 'alice')]).toEqual([200, true])
     await service.stop()
@@ -187,6 +190,38 @@ describe('approval and the way back', () => {
     const { digest, active } = (await push(service, await archiveOf(onlyAlice))).json
     expect(active).toBe(false)
     expect((await admin(service, 'POST', '/v1/bundles/main/activate', { digest }, tokens.bob)).json.epoch).toBe(1)
+    await service.stop()
+  })
+})
+
+describe('signatures', () => {
+  const { privateKey, publicKey } = generateKeyPairSync('ed25519')
+  const file = `${tempFolder({ 'key.pem': publicKey.export({ type: 'spki', format: 'pem' }) as string })}/key.pem`
+  const keys = [{ id: 'ci', algorithm: 'EdDSA', file }]
+  const signed = async (content: Record<string, string>, claims: SigningClaims) => {
+    const read = await readArchive(await archiveOf(content))
+    const text = await signFiles(read, { id: 'ci', algorithm: 'EdDSA', key: privateKey }, claims, Date.now())
+    return writeArchive(new Map<string, Uint8Array | string>([...read, [signaturesFile, text]]))
+  }
+
+  test('where one is required, unsigned bundles are refused, and a sequence only goes up', async () => {
+    const service = await start({ signature: { required: true, requireSequence: true } }, { keys })
+    const codeOf = async (archive: Buffer) => (await push(service, archive)).json.error?.code
+    expect(await codeOf(await archiveOf(onlyAlice))).toBe('ERR_BUNDLE_SIGNATURE')
+    const old = await signed(onlyAlice, { sequence: 5 })
+    expect((await push(service, old)).json).toMatchObject({ active: true, signed_by: 'ci' })
+    expect((await push(service, await signed(all, { sequence: 6 }))).json.epoch).toBe(2)
+    expect(await codeOf(await signed(policy('true'), { sequence: 6 }))).toBe('ERR_BUNDLE_ROLLBACK')
+    expect(await codeOf(await signed(policy('false'), { sequence: 4 }))).toBe('ERR_BUNDLE_ROLLBACK')
+    expect(await allowed(service, 'bob')).toBe(true)
+    // To go back is an act of its own, not a push.
+    expect((await admin(service, 'POST', '/v1/bundles/main/rollback', {}, tokens.bob)).json.epoch).toBe(3)
+    await service.stop()
+  })
+
+  test('what is signed is verified where nothing is required, too', async () => {
+    const service = await start()
+    expect((await push(service, await signed(onlyAlice, {}))).json.error.code).toBe('ERR_BUNDLE_SIGNATURE')
     await service.stop()
   })
 })

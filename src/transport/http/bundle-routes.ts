@@ -21,6 +21,7 @@ export const revisionSchema = z
     status: z.enum(['checking', 'interrupted', 'rejected', 'held', 'ready']),
     needed_approvals: z.int(),
     approved_by: z.array(z.string()),
+    signed_by: z.string().optional().describe('ID of the key that signed it'),
     active: z.boolean(),
     epoch: z.int().optional().describe('Set where it answers'),
     report: z.unknown().optional().describe('What the checks found'),
