@@ -61,6 +61,7 @@ export function createBundleAdmin(lifecycle: BundleLifecycle, store: BundleStore
       return found(name, active.digest)
     },
     collect: (keep, maxAgeDays, actor) => store.collect(keep, maxAgeDays * dayMs, actor).map((revision) => infoOf(revision)),
+    onAct: (listener) => store.onAct(listener),
     acts: (after, limit, name) => store.acts(after, limit, name).map(actInfo),
   }
 }

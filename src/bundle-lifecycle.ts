@@ -15,6 +15,7 @@ import { EvaluationWorkers } from './evaluation-workers.ts'
 import { runGate } from './gate.ts'
 import type { ActiveBundle, ActiveBundles } from './policy/active-bundles.ts'
 import { loadBundle } from './policy/load-bundle.ts'
+import { compilePolicyModule, type PolicyModule } from './policy/policy-module.ts'
 import { createReactorHost, type ReactorHost } from './rego/reactor-host.ts'
 import type { Toolchain } from './rego/toolchain.ts'
 import type { ActName, BundleStore, StoredRevision } from './state/bundle-store.ts'
@@ -45,6 +46,9 @@ export interface LifecycleOptions {
 const service = 'service'
 /** Candidates that may wait for the gate. */
 const maxWaiting = 8
+/** Bundles that stay compiled, the latest; those with more data than this many characters are read again. */
+const maxLoaded = 4
+const maxLoadedLength = 4_000_000
 
 export class BundleLifecycle {
   readonly #options: LifecycleOptions
@@ -52,6 +56,7 @@ export class BundleLifecycle {
   readonly #runtimeJson: string
   readonly #workers: EvaluationWorkers
   readonly #keys: readonly VerificationKey[]
+  readonly #loaded = new Map<string, { readonly bundle: Bundle; readonly module: PolicyModule }>()
   readonly #lastErrors = new Map<string, PdpError>()
   #host: Promise<ReactorHost> | undefined
   #activations: Promise<unknown> = Promise.resolve()
@@ -79,7 +84,7 @@ export class BundleLifecycle {
   activateSource(source: BundleSource): Promise<ActiveBundle> {
     return this.#inTurn(source.name, async () => {
       const bundle = await this.#read(source)
-      this.#note(source.name, bundle)
+      await this.#note(source.name, bundle)
       return this.#activate(source.name, bundle, source.defaultEntrypoint, service, 'activated')
     })
   }
@@ -122,6 +127,7 @@ export class BundleLifecycle {
    */
   async approve(name: string, digest: string, actor: string): Promise<{ revision: StoredRevision; epoch: number | undefined }> {
     const revision = this.#options.store.approve(name, digest, actor)
+    await this.#options.store.sync()
     const isNext = revision.status === 'ready' && this.rulesOf(name).activation === 'auto'
     const epoch = isNext ? (await this.#activateRevision(name, digest, actor, 'activated')).epoch : undefined
     return { revision, epoch }
@@ -162,11 +168,13 @@ export class BundleLifecycle {
       const active = store.active(name)
       return { revision: known, report: JSON.parse(known.report), epoch: active?.digest === digest ? active.epoch : undefined }
     }
-    store.addRevision({ ...factsOf(name, bundle), origin: 'push', actor }, bundle.archive)
+    await store.keepArchive(digest, bundle.archive)
+    store.addRevision({ ...factsOf(name, bundle), origin: 'push', actor })
     const report = await this.#check(name, bundle, rules)
     const needed = Math.max(rules.approvals, report.outcome === 'held' ? 1 : 0)
     const status = report.outcome === 'rejected' ? 'rejected' : needed > 0 ? 'held' : 'ready'
     store.setChecked(name, digest, status, needed, JSON.stringify(report), summaryOf(report))
+    await store.sync()
     const isNext = status === 'ready' && rules.activation === 'auto'
     const epoch = isNext ? (await this.#activateRevision(name, digest, actor, 'activated')).epoch : undefined
     return { revision: store.getRevision(name, digest), report, epoch }
@@ -175,13 +183,30 @@ export class BundleLifecycle {
   async #check(name: string, bundle: Bundle, rules: BundleRules): Promise<GateReport> {
     const { config, toolchain, store, recordsFolder } = this.#options
     const active = store.active(name)
-    return runGate(name, bundle, active && (await readBundle(store.readArchive(active.digest))), rules, {
+    const { report, module } = await runGate(name, bundle, active && (await readBundle(store.readArchive(active.digest))), rules, {
       toolchain,
       runtimeJson: this.#runtimeJson,
       limits: config.evaluation,
       trustedKey: config.evaluation.trustedKey,
       recordsFolder,
     })
+    if (module !== undefined && report.outcome !== 'rejected') this.#keepLoaded(bundle, module)
+    return report
+  }
+
+  /** Compiling takes the serving thread's time: it is not done again for what was checked or active a little while ago. */
+  async #compiled(bundle: Bundle): Promise<PolicyModule> {
+    const module = this.#loaded.get(bundle.digest)?.module ?? (await compilePolicyModule(bundle.wasm))
+    this.#keepLoaded(bundle, module)
+    return module
+  }
+
+  #keepLoaded(bundle: Bundle, module: PolicyModule): void {
+    if (bundle.data.length > maxLoadedLength) return
+    this.#loaded.delete(bundle.digest)
+    this.#loaded.set(bundle.digest, { bundle, module })
+    const [oldest] = this.#loaded.keys()
+    if (this.#loaded.size > maxLoaded && oldest !== undefined) this.#loaded.delete(oldest)
   }
 
   /** Who may have signed a bundle. */
@@ -202,20 +227,18 @@ export class BundleLifecycle {
   #activateRevision(name: string, digest: string, actor: string, act: ActName): Promise<ActiveBundle> {
     const { defaultEntrypoint } = this.rulesOf(name)
     return this.#inTurn(name, async () => {
-      const bundle = await readBundle(this.#options.store.readArchive(digest))
+      const bundle = this.#loaded.get(digest)?.bundle ?? (await readBundle(this.#options.store.readArchive(digest)))
       return this.#activate(name, bundle, defaultEntrypoint, actor, act)
     })
   }
 
   /** What comes from disk is a revision like others, so that there is a way back to it. */
-  #note(name: string, bundle: Bundle): void {
+  async #note(name: string, bundle: Bundle): Promise<void> {
     const { store } = this.#options
     const { digest, archive } = bundle
-    if (store.active(name)?.digest === digest) {
-      store.keepArchive(digest, archive)
-      return
-    }
-    store.addRevision({ ...factsOf(name, bundle), origin: 'disk', actor: service }, archive)
+    await store.keepArchive(digest, archive)
+    if (store.active(name)?.digest === digest) return
+    store.addRevision({ ...factsOf(name, bundle), origin: 'disk', actor: service })
     store.setChecked(name, digest, 'ready', 0, '', 'from disk: not checked')
   }
 
@@ -264,7 +287,7 @@ export class BundleLifecycle {
         name,
         revision: manifest.revision,
         digest: bundle.digest,
-        wasm: bundle.wasm,
+        module: await this.#compiled(bundle),
         data: bundle.data,
         modules: bundle.modules,
         defaultEntrypoint: defaultEntrypoint ?? manifest.metadata.default_entrypoint,
@@ -278,6 +301,8 @@ export class BundleLifecycle {
       { printer, remote: this.#workers.configured ? (module, data) => this.#workers.load(module, data) : undefined },
     )
     const active = stamp(store.recordActivation(name, bundle.digest, actor, act), Date.now())
+    // What answers is what would answer after a crash.
+    await store.sync()
     bundles.activate(active)
     current?.remote?.close()
     return active
@@ -295,11 +320,12 @@ export class BundleLifecycle {
   }
 }
 
-function factsOf(name: string, { digest, manifest, signed }: Bundle) {
+function factsOf(name: string, { digest, manifest, signed, archive }: Bundle) {
   return {
     name,
     digest,
     revision: manifest.revision,
+    bytes: archive.length,
     ...(signed !== undefined && { signed: JSON.stringify(signed), sequence: signed.sequence }),
   }
 }

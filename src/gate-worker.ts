@@ -7,7 +7,7 @@ import { readResult } from './decision/read-result.ts'
 import { toPdpError } from './errors.ts'
 import { PolicyInstance } from './policy/policy-instance.ts'
 import type { PolicyLimits } from './policy/policy-limits.ts'
-import { compilePolicyModule } from './policy/policy-module.ts'
+import { compilePolicyModule, type PolicyModule } from './policy/policy-module.ts'
 import { withTrusted } from './policy/trusted-input.ts'
 import { ReactorHost } from './rego/reactor-host.ts'
 
@@ -39,6 +39,8 @@ export interface GateWorkerData {
 }
 
 export interface GateAnswer {
+  /** The candidate, compiled; undefined where it is none. */
+  readonly module: PolicyModule | undefined
   readonly checks: readonly Check[]
   readonly replay: Replay | undefined
 }
@@ -53,20 +55,22 @@ async function examine(): Promise<GateAnswer> {
   const host = new ReactorHost(data.toolchain, new Set(data.builtins), data.runtimeJson)
   const checks: Check[] = []
   let candidate: PolicyInstance
+  let module: PolicyModule
   try {
-    candidate = await load(data.candidate, host)
+    module = await compilePolicyModule(data.candidate.wasm)
+    candidate = new PolicyInstance(module, data.candidate.data, host, data.limits)
     checks.push(checkModule(candidate))
   } catch (thrown) {
     const { code, message } = toPdpError(thrown)
-    return { checks: [{ name: 'module', outcome: 'failed', message: `${code}: ${message}` }], replay: undefined }
+    return { checks: [{ name: 'module', outcome: 'failed', message: `${code}: ${message}` }], replay: undefined, module: undefined }
   }
   checks.push(checkVectors(candidate))
   if (data.active === undefined || data.replay === 0) {
     const message = data.replay === 0 ? 'not configured' : 'nothing is active to compare with'
-    return { checks: [...checks, { name: 'replay', outcome: 'skipped', message }], replay: undefined }
+    return { checks: [...checks, { name: 'replay', outcome: 'skipped', message }], replay: undefined, module }
   }
   const replay = replayRecords(await load(data.active, host), candidate)
-  return { checks: [...checks, judge(replay)], replay }
+  return { checks: [...checks, judge(replay)], replay, module }
 }
 
 async function load({ wasm, data: text }: GateSubject, host: ReactorHost): Promise<PolicyInstance> {

@@ -7,6 +7,7 @@ import { formatFinding, PdpError, toPdpError } from './errors.ts'
 import { startWorker } from './evaluation-workers.ts'
 import type { GateAnswer, GateSubject, GateWorkerData } from './gate-worker.ts'
 import type { PolicyLimits } from './policy/policy-limits.ts'
+import type { PolicyModule } from './policy/policy-module.ts'
 import type { RegoTestResult, Toolchain } from './rego/toolchain.ts'
 
 export interface GateOptions {
@@ -19,7 +20,7 @@ export interface GateOptions {
 }
 
 /**
- * Never throws: what goes wrong is in the report.
+ * Never throws: what goes wrong is in the report. The candidate comes back compiled, so that its activation does not do that again.
  * @param active what answers now
  */
 export async function runGate(
@@ -28,7 +29,7 @@ export async function runGate(
   active: Bundle | undefined,
   rules: BundleRules,
   options: GateOptions,
-): Promise<GateReport> {
+): Promise<{ readonly report: GateReport; readonly module: PolicyModule | undefined }> {
   const began = performance.now()
   const { toolchain } = options
   const checks: Check[] = [
@@ -36,8 +37,8 @@ export async function runGate(
     await checkTypes(candidate, toolchain),
     await checkTests(candidate, rules.gate.minCoverage, toolchain),
   ]
-  const { checks: more, replay } = await inThread(name, candidate, active, rules, options)
-  return toReport([...checks, ...more], replay, performance.now() - began)
+  const { checks: more, replay, module } = await inThread(name, candidate, active, rules, options)
+  return { report: toReport([...checks, ...more], replay, performance.now() - began), module }
 }
 
 /** What is wrong with a signature was refused before; here it is only told. */
@@ -121,7 +122,7 @@ async function inThread(
       worker.once('exit', () => reject(new PdpError('ERR_INTERNAL', 'the thread of the checks ended early')))
     })
   } catch (thrown) {
-    return { checks: [{ name: 'module', outcome: 'failed', message: (thrown as Error).message }], replay: undefined }
+    return { checks: [{ name: 'module', outcome: 'failed', message: (thrown as Error).message }], replay: undefined, module: undefined }
   } finally {
     clearTimeout(timer)
     void worker.terminate()

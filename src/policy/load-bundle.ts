@@ -5,14 +5,14 @@ import type { BuiltinHost } from './builtin-host.ts'
 import { type CandidatePaths, findCandidates } from './candidates.ts'
 import { PolicyInstance } from './policy-instance.ts'
 import type { PolicyLimits } from './policy-limits.ts'
-import { compilePolicyModule, type PolicyModule } from './policy-module.ts'
+import type { PolicyModule } from './policy-module.ts'
 import { networkFunctions, type RemotePolicy } from './remote-policy.ts'
 
 export interface BundleParts {
   readonly name: string
   readonly revision: string
   readonly digest: string
-  readonly wasm: Uint8Array
+  readonly module: PolicyModule
   /** JSON text. */
   readonly data: string
   readonly modules: Readonly<Record<string, string>>
@@ -43,7 +43,7 @@ export async function loadBundle(
   trustedKey: string,
   options: { readonly printer?: ((text: string) => void) | undefined; readonly remote?: RemoteLoader } = {},
 ): Promise<(epoch: number, nowMs: number) => ActiveBundle> {
-  const module = await compilePolicyModule(parts.wasm)
+  const { module } = parts
   const instance = new PolicyInstance(module, parts.data, host, limits, options.printer)
   const usesNetwork = [...networkFunctions].some((name) => instance.builtins.has(name))
   const remote = usesNetwork ? await options.remote?.(module, parts.data) : undefined

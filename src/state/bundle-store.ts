@@ -1,18 +1,8 @@
 // What the service knows of bundles across restarts: revisions with the report of their checks, approvals, activations, and an
 // append-only table of every act. Archives lie beside the database, by digest. Whatever moment the process dies at, a revision is
 // there whole or not at all: its archive is on disk before its row, and each change is one transaction with its act.
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  statSync,
-  unlinkSync,
-  writeFileSync,
-} from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync, unlinkSync } from 'node:fs'
+import { open, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { DatabaseSync } from 'node:sqlite'
 import { PdpError } from '../errors.ts'
@@ -91,6 +81,8 @@ export interface NewRevision {
   readonly revision: string
   readonly origin: string
   readonly actor: string
+  /** Of the archive. */
+  readonly bytes: number
   /** Who signed it, as JSON text; absent: nobody. */
   readonly signed?: string | undefined
   /** Signed number that only goes up; absent: there is none. */
@@ -100,12 +92,18 @@ export interface NewRevision {
 export class BundleStore {
   readonly #database: DatabaseSync
   readonly #folder: string
+  readonly #logFile: string
   readonly #now: () => number
+  readonly #listeners = new Set<() => void>()
 
-  /** @param folder of the archives */
-  constructor(database: DatabaseSync, folder: string, now: () => number = Date.now) {
+  /**
+   * @param folder of the archives
+   * @param logFile SQLite's write-ahead log of the database
+   */
+  constructor(database: DatabaseSync, folder: string, logFile: string, now: () => number = Date.now) {
     this.#database = database
     this.#folder = folder
+    this.#logFile = logFile
     this.#now = now
     database.exec(schema)
     this.#inOne(() => {
@@ -131,21 +129,27 @@ export class BundleStore {
     }
   }
 
-  /** Keeps an archive; it is on disk when this returns. */
-  keepArchive(digest: string, archive: Buffer): void {
+  /** Keeps an archive; it is on disk when this resolves. Syncing takes milliseconds, which no request should wait for. */
+  async keepArchive(digest: string, archive: Buffer): Promise<void> {
     const path = this.#archivePath(digest)
     if (existsSync(path)) return
     const temporary = `${path}.${process.pid}`
-    writeFileSync(temporary, archive, { mode: 0o600, flush: true })
-    renameSync(temporary, path)
-    const folder = openSync(this.#folder, 'r')
-    fsyncSync(folder)
-    closeSync(folder)
+    await writeFile(temporary, archive, { mode: 0o600, flush: true })
+    await rename(temporary, path)
+    const folder = await open(this.#folder, 'r')
+    await folder.sync()
+    await folder.close()
   }
 
-  /** Notes that a revision came, before it is checked. One that is known is checked anew; its approvals are void. */
-  addRevision({ name, digest, revision, origin, actor, signed = '', sequence }: NewRevision, archive: Buffer): void {
-    this.keepArchive(digest, archive)
+  /** What was noted is on disk when this resolves; the process may die at any moment before without losing it, the machine not. */
+  async sync(): Promise<void> {
+    const log = await open(this.#logFile, 'r+')
+    await log.datasync()
+    await log.close()
+  }
+
+  /** Notes that a revision came, its archive kept already, before it is checked. One that is known is checked anew; its approvals are void. */
+  addRevision({ name, digest, revision, origin, actor, bytes, signed = '', sequence }: NewRevision): void {
     this.#inOne(() => {
       if (sequence !== undefined) this.#raiseSequence(name, digest, sequence)
       this.#run('DELETE FROM approval WHERE name = ? AND digest = ?', name, digest)
@@ -157,7 +161,7 @@ export class BundleStore {
         origin,
         actor,
         this.#now(),
-        archive.length,
+        bytes,
         signed,
       )
       this.#note(actor, 'pushed', name, digest, 0, `${origin}${revision === '' ? '' : `, revision ${revision}`}`)
@@ -254,6 +258,12 @@ export class BundleStore {
     return this.#toRevision(row)
   }
 
+  /** @param listener told that there may be new acts @returns ends that */
+  onAct(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
   /** Acts behind a number, oldest first. */
   acts(afterSeq: number, limit: number, name?: string): Act[] {
     const rows =
@@ -343,6 +353,7 @@ export class BundleStore {
     try {
       const result = work()
       this.#database.exec('COMMIT')
+      for (const listener of this.#listeners) listener()
       return result
     } catch (thrown) {
       this.#database.exec('ROLLBACK')

@@ -25,8 +25,8 @@ export class StateFolder {
       mkdirSync(join(path, 'bundles'), { recursive: true, mode: 0o700 })
       this.#lock = takeLock(path)
       this.#database = new DatabaseSync(join(path, 'state.db'))
-      this.#database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL')
-      this.bundles = new BundleStore(this.#database, join(path, 'bundles'))
+      this.#database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL')
+      this.bundles = new BundleStore(this.#database, join(path, 'bundles'), join(path, 'state.db-wal'))
     } catch (cause) {
       if (cause instanceof PdpError) throw cause
       throw new PdpError('ERR_STATE_UNUSABLE', `the state folder \`${path}\` cannot be used: ${(cause as Error).message}`, { cause })

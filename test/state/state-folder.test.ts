@@ -15,12 +15,18 @@ test('a second service is refused while the first one runs, and let in afterward
   new StateFolder(path).close()
 })
 
-const revision = (digest: string) => ({ name: 'main', digest, revision: '', origin: 'push', actor: 'ann' })
+const revision = (digest: string) => ({ name: 'main', digest, revision: '', origin: 'push', actor: 'ann', bytes: 1 })
 
-test('epochs count up with every other archive, and survive a restart', () => {
+async function add(state: StateFolder, digest: string): Promise<void> {
+  await state.bundles.keepArchive(digest, Buffer.from(digest))
+  state.bundles.addRevision(revision(digest))
+  await state.bundles.sync()
+}
+
+test('epochs count up with every other archive, and survive a restart', async () => {
   const path = tempFolder()
   let state = new StateFolder(path)
-  for (const digest of ['sha256:a', 'sha256:b']) state.bundles.addRevision(revision(digest), Buffer.from(digest))
+  for (const digest of ['sha256:a', 'sha256:b']) await add(state, digest)
   expect(state.bundles.recordActivation('main', 'sha256:a')).toBe(1)
   expect(state.bundles.recordActivation('other', 'sha256:a')).toBe(1)
   expect(state.bundles.recordActivation('main', 'sha256:b')).toBe(2)
@@ -38,11 +44,11 @@ test('epochs count up with every other archive, and survive a restart', () => {
   state.close()
 })
 
-test('a check that was cut off is told as that; archives that nothing knows are dropped', () => {
+test('a check that was cut off is told as that; archives that nothing knows are dropped', async () => {
   const path = tempFolder()
   let state = new StateFolder(path)
-  state.bundles.addRevision(revision('sha256:a'), Buffer.from('a'))
-  state.bundles.keepArchive('sha256:b', Buffer.from('b'))
+  await add(state, 'sha256:a')
+  await state.bundles.keepArchive('sha256:b', Buffer.from('b'))
   state.close()
   state = new StateFolder(path)
   expect(state.bundles.getRevision('main', 'sha256:a').status).toBe('interrupted')
@@ -54,10 +60,10 @@ test('a check that was cut off is told as that; archives that nothing knows are 
   state.close()
 })
 
-test('acts are neither changed nor removed, and what fails leaves none', () => {
+test('acts are neither changed nor removed, and what fails leaves none', async () => {
   const path = tempFolder()
   const state = new StateFolder(path)
-  state.bundles.addRevision(revision('sha256:a'), Buffer.from('a'))
+  await add(state, 'sha256:a')
   state.bundles.setChecked('main', 'sha256:a', 'held', 1, '{}', 'held')
   expect(() => state.bundles.approve('main', 'sha256:a', 'ann')).toThrow(expect.objectContaining({ code: 'ERR_FORBIDDEN' }))
   expect(state.bundles.approve('main', 'sha256:a', 'bob').status).toBe('ready')
@@ -74,10 +80,10 @@ test('acts are neither changed nor removed, and what fails leaves none', () => {
   database.close()
 })
 
-test('old revisions are removed, never what is active or the way back', () => {
+test('old revisions are removed, never what is active or the way back', async () => {
   const state = new StateFolder(tempFolder())
   for (const digest of ['sha256:a', 'sha256:b', 'sha256:c', 'sha256:d']) {
-    state.bundles.addRevision(revision(digest), Buffer.from(digest))
+    await add(state, digest)
     state.bundles.setChecked('main', digest, 'ready', 0, '{}', 'passed')
   }
   state.bundles.recordActivation('main', 'sha256:a')

@@ -239,6 +239,7 @@ test('every act asks for its role, and for credentials', async () => {
     ['GET', '/v1/bundles/main/archive', undefined, tokens.bob],
     ['GET', `/v1/bundles/main/revisions/${digest}/archive`, undefined, tokens.bob],
     ['GET', '/v1/acts', undefined, tokens.bob],
+    ['GET', '/v1/events', undefined, tokens.bob],
   ] as const
   for (const [method, path, body, token] of routes) {
     expect([path, (await admin(service, method, path, body, token)).json.error.code]).toEqual([path, 'ERR_FORBIDDEN'])
@@ -257,5 +258,40 @@ test('what is active is there with an ETag', async () => {
   const etag = first.headers.get('etag') as string
   const second = await fetch(`${service.url}/v1/bundles/main/archive`, { headers: { ...headers, 'if-none-match': etag } })
   expect(second.status).toBe(304)
+  await service.stop()
+})
+
+test('events come as they happen, and go on behind the last one that is known', async () => {
+  const service = await start()
+  const follow = async (last: string | undefined, count: number) => {
+    const headers = { authorization: `Bearer ${tokens.eve}`, ...(last !== undefined && { 'last-event-id': last }) }
+    const controller = new AbortController()
+    const response = await fetch(`${service.url}/v1/events`, { headers, signal: controller.signal })
+    expect(response.headers.get('content-type')).toContain('text/event-stream')
+    const decoder = new TextDecoder()
+    let text = ''
+    for await (const part of response.body as AsyncIterable<Uint8Array>) {
+      text += decoder.decode(part, { stream: true })
+      if (text.split('\ndata: ').length > count && text.endsWith('\n\n')) break
+    }
+    controller.abort()
+    return [...text.matchAll(/id: (\d+)\nevent: (\w+)\ndata: (.*)\n/g)].map(([, id, event, data]) => [
+      id,
+      event,
+      JSON.parse(data as string).epoch,
+    ])
+  }
+  await push(service, await archiveOf(onlyAlice))
+  const next = follow('3', 3)
+  await new Promise((resolve) => setTimeout(resolve, 200))
+  await push(service, await archiveOf(all))
+  expect(await next).toEqual([
+    ['4', 'pushed', undefined],
+    ['5', 'checked', undefined],
+    ['6', 'activated', 2],
+  ])
+  expect(await follow(undefined, 6)).toHaveLength(6)
+  const bad = await fetch(`${service.url}/v1/events`, { headers: { authorization: `Bearer ${tokens.eve}`, 'last-event-id': 'x' } })
+  expect(bad.status).toBe(400)
   await service.stop()
 })

@@ -54,6 +54,8 @@ export interface BundleAdmin {
   rollback(name: string, digest: string | undefined, actor: string): Promise<RevisionInfo>
   collect(keep: number, maxAgeDays: number, actor: string): readonly RevisionInfo[]
   acts(after: number, limit: number, name: string | undefined): readonly ActInfo[]
+  /** @returns ends that */
+  onAct(listener: () => void): () => void
 }
 
 export interface BundleRouteOptions {

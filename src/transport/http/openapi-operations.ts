@@ -152,6 +152,15 @@ const bundleOperations: readonly Operation[] = [
   },
   {
     ...bundle,
+    path: '/v1/events',
+    method: 'get',
+    id: 'events',
+    summary: 'Every act on bundles as it happens (text/event-stream)',
+    parameters: [queryParameter('after', 'Number of the last event that is known; as the field Last-Event-ID')],
+    statuses: noRole,
+  },
+  {
+    ...bundle,
     path: '/v1/acts',
     method: 'get',
     id: 'acts',

@@ -17,6 +17,7 @@ import { type BundleRouteOptions, bundleRoutes } from './bundle-routes.ts'
 import { createDecideHandler, decideRoute } from './decide-route.ts'
 import { answerDirectly, type DirectRoute } from './direct.ts'
 import { fromFastify, refuseOnSocket, sendError } from './errors.ts'
+import { eventRoutes } from './event-routes.ts'
 import { gatewayRoutes, isGatewayPath, sendRefusal } from './gateway-routes.ts'
 import { type OpaConfig, opaAdminRoutes } from './opa-admin-routes.ts'
 import { opaDirect } from './opa-direct.ts'
@@ -136,6 +137,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
     scope.addHook('onRequest', requireBearer(options.verifyAdmin))
     adminRoutes(scope, options.info)
     bundleRoutes(scope, { ...options.bundles, limits: options.limits })
+    eventRoutes(scope, options.bundles)
     scope.get('/docs', (_request, reply) => reply.header('cache-control', 'no-store').send(openapi(options.info().version)))
     opaAdminRoutes(scope, options.info, options.opa.config)
   })
