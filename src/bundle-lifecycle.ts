@@ -99,7 +99,7 @@ export class BundleLifecycle {
    * @param actor who pushed it
    * @throws PdpError as readBundle; ERR_BUNDLE_SIGNATURE, ERR_BUNDLE_ROLLBACK; ERR_UNKNOWN_BUNDLE for what is no name; ERR_CONFLICT; ERR_OVERLOADED
    */
-  async push(name: string, archive: Buffer, actor: string): Promise<Pushed> {
+  async push(name: string, archive: Buffer, actor: string, origin: 'push' | 'pull' = 'push'): Promise<Pushed> {
     const { store, toolchain } = this.#options
     const rules = this.rulesOf(name)
     if (rules.path !== undefined) throw new PdpError('ERR_CONFLICT', `the bundle \`${name}\` is served from a path of the configuration`)
@@ -115,7 +115,7 @@ export class BundleLifecycle {
           `the bundle \`${name}\` has another archive with the revision \`${manifest.revision}\`: ${same.digest}`,
         )
       }
-      return await this.#inLine(() => this.#takeIn(name, bundle, rules, actor))
+      return await this.#inLine(() => this.#takeIn(name, bundle, rules, actor, origin))
     } finally {
       this.#waiting--
     }
@@ -159,7 +159,7 @@ export class BundleLifecycle {
     return this.#options.config.bundles.find((bundle) => bundle.name === name) ?? defaultRules(name)
   }
 
-  async #takeIn(name: string, bundle: Bundle, rules: BundleRules, actor: string): Promise<Pushed> {
+  async #takeIn(name: string, bundle: Bundle, rules: BundleRules, actor: string, origin: string): Promise<Pushed> {
     const { store } = this.#options
     const { digest } = bundle
     const known = store.listRevisions(name).find((revision) => revision.digest === digest)
@@ -169,7 +169,7 @@ export class BundleLifecycle {
       return { revision: known, report: JSON.parse(known.report), epoch: active?.digest === digest ? active.epoch : undefined }
     }
     await store.keepArchive(digest, bundle.archive)
-    store.addRevision({ ...factsOf(name, bundle), origin: 'push', actor })
+    store.addRevision({ ...factsOf(name, bundle), origin, actor })
     const report = await this.#check(name, bundle, rules)
     const needed = Math.max(rules.approvals, report.outcome === 'held' ? 1 : 0)
     const status = report.outcome === 'rejected' ? 'rejected' : needed > 0 ? 'held' : 'ready'

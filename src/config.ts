@@ -148,6 +148,15 @@ const signatureSchema = z.strictObject({
   requireSequence: z.boolean().default(false).describe('Whether the signed part must have a sequence number, which only goes up.'),
 })
 
+const pullSchema = z.strictObject({
+  url: z.url({ protocol: /^https?$/ }).describe('Where a server has the bundle.'),
+  tokenFile: z.string().min(1).optional().describe('File with the bearer token for the server.'),
+  minDelayMs: positive.default(10_000).describe('Between two requests. Milliseconds.'),
+  maxDelayMs: positive.default(300_000).describe('Between two requests behind failures. Milliseconds.'),
+  timeoutMs: positive.default(30_000).describe('Longest time for a whole download. Milliseconds.'),
+  longPollMs: z.int().min(0).max(600_000).default(0).describe('How long a server may hold a request that has nothing new; 0: not asked.'),
+})
+
 const keySchema = z.strictObject({
   id: z.string().regex(/^[\x21-\x7e]{1,128}$/),
   algorithm: z.enum(['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'HS256', 'HS384', 'HS512']),
@@ -156,7 +165,12 @@ const keySchema = z.strictObject({
 
 const bundleSchema = z.strictObject({
   name: bundleName.default('main').describe('Name of the bundle.'),
-  path: z.string().min(1).optional().describe('A bundle (`.tar.gz`), or a folder of Rego and data. Absent: the bundle is pushed.'),
+  path: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('A bundle (`.tar.gz`), or a folder of Rego and data. Absent: the bundle is pushed or pulled.'),
+  pull: pullSchema.optional().describe("A server that has the bundle, by OPA's protocol."),
   defaultEntrypoint: z.string().min(1).optional().describe('Entrypoint of requests that name none.'),
   approvals: z.int().min(0).max(16).default(0).describe('Approvals that every revision needs, of others than who pushed it.'),
   activation: z
@@ -310,6 +324,9 @@ function crossChecks(config: Config): Finding[] {
     const unknown = signature.keys?.find((id) => !ids.has(id))
     if (unknown !== undefined)
       faults.push({ code: 'config', message: `bundles: \`${name}\` wants the key \`${unknown}\`, which \`keys\` does not have` })
+  }
+  for (const { name, path, pull } of config.bundles) {
+    if (path !== undefined && pull !== undefined) faults.push({ code: 'config', message: `bundles: \`${name}\` has a path and a server` })
   }
   const names = config.bundles.map((bundle) => bundle.name)
   for (const name of new Set(names.filter((name, i) => names.indexOf(name) !== i))) {

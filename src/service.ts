@@ -9,6 +9,7 @@ import { openFileLog } from './audit/file-log.ts'
 import { recorded } from './audit/recorded.ts'
 import { createBundleAdmin } from './bundle-admin.ts'
 import { BundleLifecycle, type BundleSource } from './bundle-lifecycle.ts'
+import { pull } from './bundles/pull.ts'
 import { watchFolder } from './bundles/watch-folder.ts'
 import { type Config, isLoopback } from './config.ts'
 import { withStepBudget } from './decision/step-budget.ts'
@@ -152,6 +153,7 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
     })
     const grpcPort = await grpc.listen(config.server.host, config.server.grpcPort)
     if (config.watch) closers.push(watchAll(config, lifecycle, log))
+    closers.push(pullAll(config, lifecycle, log))
 
     const { port } = http.app.server.address() as AddressInfo
     const host = config.server.host.includes(':') ? `[${config.server.host}]` : config.server.host
@@ -216,6 +218,24 @@ function watchAll(config: Config, lifecycle: BundleLifecycle, log: FastifyBaseLo
   )
   return () => {
     for (const stop of stops) stop()
+  }
+}
+
+/** What servers have is taken in like what is pushed, by the server's address. */
+function pullAll(config: Config, lifecycle: BundleLifecycle, log: FastifyBaseLogger): () => Promise<void> {
+  const pullers = config.bundles.flatMap(({ name, pull: source }) => {
+    if (source === undefined) return []
+    const actor = `pull:${new URL(source.url).host}`
+    const take = async (archive: Buffer) => {
+      const { revision, epoch } = await lifecycle.push(name, archive, actor, 'pull')
+      log.info({ bundle: name, digest: revision.digest, status: revision.status, epoch }, 'bundle pulled')
+    }
+    const onError = ({ code, message, cause }: PdpError) =>
+      log.error({ bundle: name, code, cause: (cause as Error | undefined)?.message }, `${message}; what is active stays`)
+    return [pull({ ...source, tokenFile: source.tokenFile, maxBytes: config.server.maxBundleBytes }, take, onError)]
+  })
+  return async () => {
+    await Promise.all(pullers.map((puller) => puller.close()))
   }
 }
 

@@ -1,0 +1,143 @@
+// Bundles from a server: fetched once, asked for by ETag, held open, and every way in which a server can fail leaves what is active.
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, describe, expect, test } from '@jest/globals'
+import { type PullOptions, pull } from '../../src/bundles/pull.ts'
+import { admin, archiveOf } from '../support/bundles.ts'
+import { question, startTestService } from '../support/service.ts'
+import { tempFolder } from '../support/temp-folder.ts'
+
+const closers: (() => unknown)[] = []
+afterAll(async () => {
+  for (const close of closers) await close()
+})
+
+async function serve(answer: (request: IncomingMessage, response: ServerResponse) => void): Promise<string> {
+  const server = createServer(answer).listen(0, '127.0.0.1')
+  closers.push(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  await new Promise((resolve) => server.once('listening', resolve))
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}/bundle.tar.gz`
+}
+
+const quick = { minDelayMs: 10, maxDelayMs: 40, timeoutMs: 300, longPollMs: 0, maxBytes: 100_000 }
+
+/** What is taken and what fails within a time. */
+async function run(options: Partial<PullOptions> & { url: string }, forMs = 400): Promise<{ taken: string[]; errors: string[] }> {
+  const taken: string[] = []
+  const errors: string[] = []
+  const puller = pull(
+    { ...quick, ...options },
+    async (archive) => void taken.push(archive.toString()),
+    ({ message }) => errors.push(message.replace(/`.*?`/, 'it')),
+  )
+  await sleep(forMs)
+  await puller.close()
+  return { taken, errors }
+}
+
+test('what is new is taken once, by its ETag, with the token of the file', async () => {
+  const seen: (string | undefined)[] = []
+  const url = await serve(({ headers }, response) => {
+    seen.push(headers['if-none-match'], headers.authorization)
+    if (headers['if-none-match'] === '"1"') return response.writeHead(304).end()
+    return response.writeHead(200, { etag: '"1"' }).end('archive')
+  })
+  const { taken, errors } = await run({ url, tokenFile: `${tempFolder({ token: 'secret\n' })}/token` })
+  expect([taken, errors, seen.slice(0, 4)]).toEqual([['archive'], [], [undefined, 'Bearer secret', '"1"', 'Bearer secret']])
+  expect(seen.length).toBeGreaterThan(8)
+})
+
+test('an archive that is not taken is asked for again', async () => {
+  const url = await serve((request, response) => {
+    response.writeHead(request.headers['if-none-match'] ? 304 : 200, { etag: '"1"' }).end('archive')
+  })
+  let calls = 0
+  const puller = pull(
+    { ...quick, url },
+    async () => {
+      calls++
+      throw new Error('not now')
+    },
+    () => {},
+  )
+  await sleep(300)
+  await puller.close()
+  expect(calls).toBeGreaterThan(2)
+})
+
+test('a server that holds requests open is asked again at once', async () => {
+  let version = 1
+  let requests = 0
+  const url = await serve(async (request, response) => {
+    requests++
+    expect(request.headers.prefer).toBe('modes=snapshot;wait=1')
+    const etag = `"${version}"`
+    if (request.headers['if-none-match'] === etag) {
+      await sleep(100)
+      if (request.headers['if-none-match'] === `"${version}"`)
+        return response.writeHead(304, { 'content-type': 'application/vnd.openpolicyagent.bundles' }).end()
+    }
+    return response
+      .writeHead(200, { etag: `"${version}"`, 'content-type': 'application/vnd.openpolicyagent.bundles' })
+      .end(`archive ${version}`)
+  })
+  setTimeout(() => version++, 150)
+  const { taken } = await run({ url, longPollMs: 1_000, minDelayMs: 10_000, maxDelayMs: 10_000 }, 600)
+  expect(taken).toEqual(['archive 1', 'archive 2'])
+  expect(requests).toBeLessThan(10)
+})
+
+describe('failures are told, and tried again', () => {
+  test.each([
+    ['404', (_, response) => response.writeHead(404).end(), 'the status is 404'],
+    ['500', (_, response) => response.writeHead(500).end(), 'the status is 500'],
+    ['a redirect', (_, response) => response.writeHead(302, { location: 'http://127.0.0.1:1/' }).end(), 'it redirects'],
+    ['304 where nothing is known', (_, response) => response.writeHead(304).end(), 'it says that nothing has changed'],
+    ['a connection that breaks', (request) => request.socket.destroy(), 'it fails'],
+    [
+      'a byte now and then',
+      (_, response) => {
+        response.writeHead(200)
+        const timer = setInterval(() => response.write('x'), 50)
+        response.on('close', () => clearInterval(timer))
+      },
+      'it took too long',
+    ],
+    [
+      'fewer bytes than it says',
+      (_, response) => response.writeHead(200, { 'content-length': '100' }).end('x', () => response.destroy()),
+      'fails',
+    ],
+    ['too many bytes', (_, response) => response.writeHead(200).end(Buffer.alloc(200_000)), 'more than'],
+  ] as [string, (request: IncomingMessage, response: ServerResponse) => void, string][])('%s', async (_what, answer, said) => {
+    const { taken, errors } = await run({ url: await serve(answer) }, 900)
+    expect(taken).toEqual([])
+    expect(errors.length).toBeGreaterThan(1)
+    expect(errors[0]).toContain(said)
+  })
+})
+
+test('a service pulls, checks and activates, and serves its last good bundle while the server is away', async () => {
+  const archive = await archiveOf({ 'p.rego': 'package p\n\n# METADATA\n# entrypoint: true\nallow if input.subject.id == "alice"\n' })
+  let isAway = false
+  const url = await serve((request, response) => {
+    if (isAway) response.writeHead(503).end()
+    else if (request.headers['if-none-match'] === '"1"') response.writeHead(304).end()
+    else response.writeHead(200, { etag: '"1"' }).end(archive)
+  })
+  const bundles = [{ name: 'main', pull: { url, minDelayMs: 20, maxDelayMs: 50 } }]
+  const service = await startTestService(undefined, { bundles })
+  for (let i = 0; i < 100 && (await fetch(`${service.url}/readyz`)).status !== 200; i++) await sleep(50)
+  expect((await service.decide(question)).json.decision).toBe(true)
+  const [revision] = (await admin(service, 'GET', '/v1/bundles/main')).json.revisions
+  expect([revision.origin, revision.pushed_by]).toEqual(['pull', `pull:${new URL(url).host}`])
+  await service.stop()
+  isAway = true
+  const again = await startTestService(undefined, { bundles, state: service.state })
+  expect((await again.decide(question)).json.decision).toBe(true)
+  await again.stop()
+})
