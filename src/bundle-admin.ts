@@ -36,6 +36,10 @@ export function createBundleAdmin(lifecycle: BundleLifecycle, store: BundleStore
       const { revision } = await lifecycle.push(name, archive, actor)
       return found(name, revision.digest, true)
     },
+    async patch(name, operations, epoch, actor) {
+      const { revision } = await lifecycle.patch(name, operations, epoch, actor)
+      return found(name, revision.digest, true)
+    },
     revisions: (name) => {
       lifecycle.rulesOf(name)
       return store.listRevisions(name).map((revision) => infoOf(revision))

@@ -3,10 +3,11 @@
 // before; that nobody approves what they pushed is decided by the store.
 import { readFileSync } from 'node:fs'
 import { readFile, stat } from 'node:fs/promises'
-import { buildBundle } from './bundles/build-bundle.ts'
+import { buildBundle, withData } from './bundles/build-bundle.ts'
 import type { Bundle } from './bundles/bundle.ts'
 import { readFolder } from './bundles/folder.ts'
 import { type GateReport, summaryOf } from './bundles/gate-report.ts'
+import { applyPatch, type PatchOperation } from './bundles/json-patch.ts'
 import { readBundle } from './bundles/read-bundle.ts'
 import { parseKey, type Signed, type SigningAlgorithm, type VerificationKey, verifySignatures } from './bundles/signatures.ts'
 import { type BundleRules, type Config, defaultRules, isBundleName } from './config.ts'
@@ -108,7 +109,9 @@ export class BundleLifecycle {
     try {
       const bundle = await readBundle(archive, { compiler: toolchain, verify: this.#verifier(rules) })
       const { digest, manifest } = bundle
-      const same = store.listRevisions(name).find((one) => one.revision !== '' && one.revision === manifest.revision)
+      const same = store
+        .listRevisions(name)
+        .find((one) => one.revision !== '' && one.revision === manifest.revision && one.origin !== 'patch')
       if (same !== undefined && same.digest !== digest) {
         throw new PdpError(
           'ERR_CONFLICT',
@@ -119,6 +122,32 @@ export class BundleLifecycle {
     } finally {
       this.#waiting--
     }
+  }
+
+  /**
+   * Changes the data of what is active: a revision of its own, checked and approved like others.
+   * @param epoch of what the change is meant for
+   * @throws PdpError as applyPatch; ERR_EPOCH_MISMATCH where something else is active; ERR_CONFLICT where data must be signed or
+   * comes from a path
+   */
+  async patch(name: string, operations: readonly PatchOperation[], epoch: number, actor: string): Promise<Pushed> {
+    const { store } = this.#options
+    const rules = this.rulesOf(name)
+    if (rules.path !== undefined) throw new PdpError('ERR_CONFLICT', `the bundle \`${name}\` is served from a path of the configuration`)
+    if (rules.signature.required) throw new PdpError('ERR_CONFLICT', `the bundle \`${name}\` must be signed: push a signed one`)
+    return this.#inLine(async () => {
+      const active = store.active(name)
+      if (active?.epoch !== epoch) {
+        throw new PdpError(
+          'ERR_EPOCH_MISMATCH',
+          `the bundle \`${name}\` is at epoch \`${active?.epoch ?? 0}\`, the change is for \`${epoch}\``,
+        )
+      }
+      const base = store.readArchive(active.digest)
+      const { data } = await readBundle(base)
+      const bundle = await readBundle(await withData(base, applyPatch(data, operations)))
+      return this.#takeIn(name, bundle, rules, actor, 'patch', active.digest)
+    })
   }
 
   /**
@@ -159,7 +188,7 @@ export class BundleLifecycle {
     return this.#options.config.bundles.find((bundle) => bundle.name === name) ?? defaultRules(name)
   }
 
-  async #takeIn(name: string, bundle: Bundle, rules: BundleRules, actor: string, origin: string): Promise<Pushed> {
+  async #takeIn(name: string, bundle: Bundle, rules: BundleRules, actor: string, origin: string, base?: string): Promise<Pushed> {
     const { store } = this.#options
     const { digest } = bundle
     const known = store.listRevisions(name).find((revision) => revision.digest === digest)
@@ -175,8 +204,10 @@ export class BundleLifecycle {
     const status = report.outcome === 'rejected' ? 'rejected' : needed > 0 ? 'held' : 'ready'
     store.setChecked(name, digest, status, needed, JSON.stringify(report), summaryOf(report))
     await store.sync()
-    const isNext = status === 'ready' && rules.activation === 'auto'
-    const epoch = isNext ? (await this.#activateRevision(name, digest, actor, 'activated')).epoch : undefined
+    // A change is for what it was made from, and for nothing that came between.
+    const isNext = status === 'ready' && rules.activation === 'auto' && (base === undefined || store.active(name)?.digest === base)
+    const act = origin === 'patch' ? 'patched' : 'activated'
+    const epoch = isNext ? (await this.#activateRevision(name, digest, actor, act)).epoch : undefined
     return { revision: store.getRevision(name, digest), report, epoch }
   }
 

@@ -1,10 +1,12 @@
 // From a folder to a bundle: compiled by the toolchain, packed as `opa build -t wasm` packs it.
 // Beside what OPA keeps, the manifest's metadata says under `verdict` what each entrypoint reads, and the modules
 // stay whole (OPA cuts the entrypoints out), so that tests and explanations can run on what is served.
+import type { JsonText } from '../decision/request.ts'
 import { PdpError } from '../errors.ts'
-import { writeArchive } from './archive.ts'
+import { readArchive, writeArchive } from './archive.ts'
 import { type BundleManifest, type EntrypointReads, extraFiles } from './bundle.ts'
 import type { PolicyFolder } from './folder.ts'
+import { signaturesFile } from './signatures.ts'
 
 /** The part of the toolchain that building needs. */
 export interface Compiler {
@@ -67,4 +69,11 @@ export async function buildBundle(folder: PolicyFolder, compiler: Compiler, opti
   if (folder.inputSchema !== undefined) files.set(extraFiles.inputSchema, folder.inputSchema)
   if (folder.vectors !== undefined) files.set(extraFiles.vectors, folder.vectors)
   return writeArchive(files)
+}
+
+/** The same archive with other data, in one file at its top, and without its signatures, which were for the old data. */
+export async function withData(archive: Buffer, data: JsonText): Promise<Buffer> {
+  const files = await readArchive(archive)
+  const rest = [...files].filter(([path]) => !/(?:^|\/)data\.json$/.test(path) && path !== signaturesFile)
+  return writeArchive(new Map<string, Uint8Array | string>([...rest, ['data.json', data]]))
 }

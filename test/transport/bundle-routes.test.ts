@@ -3,7 +3,7 @@ import { generateKeyPairSync } from 'node:crypto'
 import { describe, expect, test } from '@jest/globals'
 import { readArchive, writeArchive } from '../../src/bundles/archive.ts'
 import { type SigningClaims, signaturesFile, signFiles } from '../../src/bundles/signatures.ts'
-import { admin, archiveOf } from '../support/bundles.ts'
+import { type AdminAnswer, admin, archiveOf } from '../support/bundles.ts'
 import { question, startTestService, type TestService } from '../support/service.ts'
 import { tempFolder } from '../support/temp-folder.ts'
 
@@ -13,12 +13,18 @@ const policy = (condition: string, more: Record<string, string> = {}) => ({
 })
 const onlyAlice = policy('input.subject.id == "alice"')
 const all = policy('input.subject.id != ""')
-const tokens = { ann: 'token-of-ann-0123456789012', bob: 'token-of-bob-0123456789012', eve: 'token-of-eve-0123456789012' }
+const tokens = {
+  ann: 'token-of-ann-0123456789012',
+  bob: 'token-of-bob-0123456789012',
+  eve: 'token-of-eve-0123456789012',
+  pat: 'token-of-pat-0123456789012',
+}
 const files = tempFolder(tokens)
 const operators = [
   { id: 'ann', tokenFile: `${files}/ann`, roles: ['push', 'pull'] },
   { id: 'bob', tokenFile: `${files}/bob`, roles: ['push', 'approve', 'operate'] },
   { id: 'eve', tokenFile: `${files}/eve`, roles: ['audit'] },
+  { id: 'pat', tokenFile: `${files}/pat`, roles: ['patch'] },
 ]
 const start = (rules: object = {}, more: Record<string, unknown> = {}) =>
   startTestService(undefined, { bundles: [{ name: 'main', ...rules }], 'authentication.operators': operators, ...more })
@@ -222,6 +228,56 @@ describe('signatures', () => {
   test('what is signed is verified where nothing is required, too', async () => {
     const service = await start()
     expect((await push(service, await signed(onlyAlice, {}))).json.error.code).toBe('ERR_BUNDLE_SIGNATURE')
+    await service.stop()
+  })
+})
+
+describe('a change of data', () => {
+  const byData = { ...policy('data.users[input.subject.id].active'), 'data.json': '{"users":{"alice":{"active":true,"n":1.10}}}' }
+  const change = (service: TestService, epoch: string, operations: unknown, token: string = tokens.pat) =>
+    fetch(`${service.url}/v1/bundles/main/data`, {
+      method: 'PATCH',
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json-patch+json', 'if-match': epoch },
+      body: JSON.stringify(operations),
+    }).then(async (response) => ({ status: response.status, json: (await response.json()) as AdminAnswer['json'] }))
+  const grantBob = [{ op: 'add', path: '/users/bob', value: { active: true } }]
+
+  test('is a revision of its own, for the epoch that it names, and there is a way back', async () => {
+    const service = await start()
+    await push(service, await archiveOf(byData))
+    expect((await change(service, '7', grantBob)).json.error.code).toBe('ERR_EPOCH_MISMATCH')
+    const changed = await change(service, '"1"', grantBob)
+    expect([changed.status, changed.json.origin, changed.json.pushed_by, changed.json.epoch]).toEqual([200, 'patch', 'pat', 2])
+    expect([await allowed(service, 'alice'), await allowed(service, 'bob')]).toEqual([true, true])
+    expect((await change(service, '1', grantBob)).status).toBe(412)
+    expect((await actsOf(service)).at(-1)).toEqual([6, 'pat', 'patched', 2])
+    await admin(service, 'POST', '/v1/bundles/main/rollback', {}, tokens.bob)
+    expect(await allowed(service, 'bob')).toBe(false)
+    await service.stop()
+  })
+
+  test('waits for approval where revisions do, and never for the one who made it', async () => {
+    const service = await start({ approvals: 1 })
+    const { digest } = (await push(service, await archiveOf(byData))).json
+    await admin(service, 'POST', '/v1/bundles/main/approve', { digest }, tokens.bob)
+    const held = await change(service, '1', grantBob)
+    expect([held.status, held.json.status, await allowed(service, 'bob')]).toEqual([202, 'held', false])
+    await admin(service, 'POST', '/v1/bundles/main/approve', { digest: held.json.digest }, tokens.bob)
+    expect(await allowed(service, 'bob')).toBe(true)
+    await service.stop()
+  })
+
+  test.each([
+    ['a path that is not there', [{ op: 'remove', path: '/users/none' }], 400, 'ERR_BUNDLE_DATA'],
+    ['no list', { op: 'remove', path: '/users' }, 400, 'ERR_INVALID_REQUEST'],
+    ['an operation that there is not', [{ op: 'merge', path: '/users' }], 400, 'ERR_INVALID_REQUEST'],
+  ])('%s: refused', async (_what, operations, status, code) => {
+    const service = await start()
+    await push(service, await archiveOf(byData))
+    const refused = await change(service, '1', operations)
+    expect([refused.status, refused.json.error.code]).toEqual([status, code])
+    expect((await change(service, '1', grantBob, tokens.ann)).status).toBe(403)
+    expect((await change(service, 'x', grantBob)).status).toBe(400)
     await service.stop()
   })
 })

@@ -2,10 +2,13 @@
 // is done is done behind the port BundleAdmin.
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
+import { elementsOf, membersOf } from '../../decision/json-text.ts'
+import type { JsonText } from '../../decision/request.ts'
 import { type JsonLimits, parseStrictJson } from '../../decision/strict-json.ts'
 import { PdpError } from '../../errors.ts'
 import { jsonHeaders } from './answer.ts'
 import { callerOf } from './authentication.ts'
+import { isJsonType, registerJsonBody } from './body.ts'
 
 const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/, 'must be `sha256:` and 64 hexadecimal digits')
 
@@ -41,11 +44,21 @@ export interface ActInfo {
   readonly detail: string
 }
 
-export type BundleRole = 'pull' | 'push' | 'approve' | 'operate' | 'audit'
+export type BundleRole = 'pull' | 'push' | 'patch' | 'approve' | 'operate' | 'audit'
+
+/** An operation of JSON Patch (RFC 6902), its value as JSON text. */
+export type DataOperation = z.infer<typeof operationSchema> & { readonly value?: JsonText | undefined }
+
+const operationSchema = z.object({
+  op: z.enum(['add', 'remove', 'replace', 'move', 'copy', 'test']),
+  path: z.string().max(1_024),
+  from: z.string().max(1_024).optional(),
+})
 
 /** Everything throws PdpError. */
 export interface BundleAdmin {
   push(name: string, archive: Buffer, actor: string): Promise<RevisionInfo>
+  patch(name: string, operations: readonly DataOperation[], epoch: number, actor: string): Promise<RevisionInfo>
   revisions(name: string): readonly RevisionInfo[]
   revision(name: string, digest: string): RevisionInfo
   archive(name: string, digest: string | undefined): { readonly digest: string; readonly bytes: Buffer }
@@ -62,6 +75,7 @@ export interface BundleRouteOptions {
   readonly bundleAdmin: BundleAdmin
   readonly hasRole: (id: string | undefined, role: BundleRole) => boolean
   readonly maxBundleBytes: number
+  readonly maxBodyBytes: number
   readonly limits: JsonLimits
 }
 
@@ -78,7 +92,10 @@ interface Params {
   readonly digest: string
 }
 
-export function bundleRoutes(app: FastifyInstance, { bundleAdmin, hasRole, maxBundleBytes, limits }: BundleRouteOptions): void {
+export function bundleRoutes(
+  app: FastifyInstance,
+  { bundleAdmin, hasRole, maxBundleBytes, maxBodyBytes, limits }: BundleRouteOptions,
+): void {
   const actorOf = (request: FastifyRequest, role: BundleRole): string => {
     const { id = '' } = callerOf(request)
     if (!hasRole(id, role)) throw new PdpError('ERR_FORBIDDEN', `\`${id}\` does not have the role \`${role}\``)
@@ -105,7 +122,25 @@ export function bundleRoutes(app: FastifyInstance, { bundleAdmin, hasRole, maxBu
     scope.put('/v1/bundles/:name', async (request, reply) => {
       if (!Buffer.isBuffer(request.body)) throw new PdpError('ERR_INVALID_REQUEST', 'the body is empty')
       const pushed = await bundleAdmin.push(named(request), request.body, actorOf(request, 'push'))
-      return send(reply, pushed, pushed.status === 'rejected' ? 422 : pushed.active ? 200 : 202)
+      return send(reply, pushed, statusOf(pushed))
+    })
+  })
+  app.register(async (scope) => {
+    registerJsonBody(scope, maxBodyBytes, {
+      isType: (type) => isJsonType(type) || isJsonType(type?.replace('json-patch+json', 'json')),
+      mayBeEmpty: false,
+    })
+    scope.patch('/v1/bundles/:name/data', async (request, reply) => {
+      const actor = actorOf(request, 'patch')
+      const [, epoch] = /^"?(\d{1,15})"?$/.exec(request.headers['if-match'] ?? '') ?? []
+      if (epoch === undefined) throw new PdpError('ERR_INVALID_REQUEST', 'If-Match must be the epoch that the change is for')
+      const changed = await bundleAdmin.patch(
+        named(request),
+        operationsOf((request.body as string | undefined) ?? '', limits),
+        Number(epoch),
+        actor,
+      )
+      return send(reply, changed, statusOf(changed))
     })
   })
 
@@ -148,6 +183,21 @@ export function bundleRoutes(app: FastifyInstance, { bundleAdmin, hasRole, maxBu
     if (request.headers['if-none-match'] === `"${found.digest}"`) return reply.code(304).send()
     return reply.header('content-type', 'application/gzip').send(found.bytes)
   }
+}
+
+function statusOf({ status, active }: RevisionInfo): number {
+  return status === 'rejected' ? 422 : active ? 200 : 202
+}
+
+/** @throws PdpError as parseStrictJson; ERR_INVALID_REQUEST */
+function operationsOf(body: string, limits: JsonLimits): DataOperation[] {
+  const { value, text } = parseStrictJson(body, limits)
+  const parsed = z.array(operationSchema).safeParse(value)
+  if (!parsed.success) throw new PdpError('ERR_INVALID_REQUEST', 'the body must be a list of operations of JSON Patch')
+  return elementsOf(text.trim()).map((operation, i) => ({
+    ...(parsed.data[i] as z.infer<typeof operationSchema>),
+    value: membersOf(operation).get('value'),
+  }))
 }
 
 function send(reply: FastifyReply, value: unknown, status = 200): FastifyReply {

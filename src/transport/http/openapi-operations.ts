@@ -21,7 +21,7 @@ export interface Example {
 
 export interface Operation {
   readonly path: string
-  readonly method: 'get' | 'post' | 'put'
+  readonly method: 'get' | 'post' | 'put' | 'patch'
   readonly id: string
   readonly tag: string
   readonly summary: string
@@ -97,6 +97,25 @@ const bundleOperations: readonly Operation[] = [
     summary: 'The revisions of a bundle, newest first',
     answer: 'Object',
     statuses: noRevision,
+  },
+  {
+    ...bundle,
+    path: '/v1/bundles/{name}/data',
+    method: 'patch',
+    id: 'patchData',
+    summary: 'Change the data of what is active (JSON Patch), as a revision of its own',
+    request: 'Patch',
+    answer: 'Revision',
+    parameters: [bundleName, headerParameter('if-match', 'Epoch that the change is for')],
+    statuses: {
+      202: 'Kept: it waits for approval or activation',
+      400: 'The operations are malformed, or do not fit the data',
+      ...noRole,
+      ...noRevision,
+      409: 'The bundle must be signed, or comes from a path',
+      412: 'Another epoch is active',
+      422: 'The checks rejected it; the report says why',
+    },
   },
   {
     ...bundle,

@@ -27,6 +27,7 @@ const schemas = {
   ),
   Info: z.toJSONSchema(infoSchema),
   Revision: z.toJSONSchema(revisionSchema),
+  Patch: z.toJSONSchema(z.array(z.looseObject({ op: z.string(), path: z.string() }))),
   Error: z.toJSONSchema(errorAnswerSchema),
   Object: z.toJSONSchema(z.looseObject({})),
   Any: {},

@@ -40,7 +40,7 @@ export interface HttpServerOptions {
   readonly opa: OpaOptions['opa'] & { readonly config: () => OpaConfig }
   readonly candidates: AuthzenOptions['candidates']
   readonly authzen: AuthzenOptions['authzen']
-  readonly bundles: Omit<BundleRouteOptions, 'limits'>
+  readonly bundles: Omit<BundleRouteOptions, 'limits' | 'maxBodyBytes'>
   readonly notReady: () => readonly string[]
   readonly info: () => Info
   readonly log: FastifyBaseLogger
@@ -136,7 +136,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   app.register(async (scope) => {
     scope.addHook('onRequest', requireBearer(options.verifyAdmin))
     adminRoutes(scope, options.info)
-    bundleRoutes(scope, { ...options.bundles, limits: options.limits })
+    bundleRoutes(scope, { ...options.bundles, limits: options.limits, maxBodyBytes: options.maxBodyBytes })
     eventRoutes(scope, options.bundles)
     scope.get('/docs', (_request, reply) => reply.header('cache-control', 'no-store').send(openapi(options.info().version)))
     opaAdminRoutes(scope, options.info, options.opa.config)
