@@ -1,12 +1,13 @@
 // The life of bundles as the admin scope sees it: the port of src/transport/http/bundle-routes.ts over the lifecycle and its store.
 import type { BundleLifecycle } from './bundle-lifecycle.ts'
 import { PdpError } from './errors.ts'
+import type { Shadows } from './policy/shadowed.ts'
 import type { Act, BundleStore, StoredRevision } from './state/bundle-store.ts'
 import type { ActInfo, BundleAdmin, RevisionInfo } from './transport/http/bundle-routes.ts'
 
 const dayMs = 86_400_000
 
-export function createBundleAdmin(lifecycle: BundleLifecycle, store: BundleStore): BundleAdmin {
+export function createBundleAdmin(lifecycle: BundleLifecycle, store: BundleStore, shadows: Shadows): BundleAdmin {
   const infoOf = (revision: StoredRevision, withReport = false): RevisionInfo => {
     const active = store.active(revision.name)
     const isActive = active?.digest === revision.digest
@@ -63,6 +64,17 @@ export function createBundleAdmin(lifecycle: BundleLifecycle, store: BundleStore
     async rollback(name, digest, actor) {
       const active = await lifecycle.rollback(name, digest, actor)
       return found(name, active.digest)
+    },
+    async shadow(name, digest, actor) {
+      lifecycle.rulesOf(name)
+      await lifecycle.shadow(name, digest, actor)
+    },
+    shadowReport(name) {
+      lifecycle.rulesOf(name)
+      const report = shadows.get(name)?.report()
+      if (report === undefined) return undefined
+      const { sinceMs, passedOver, ...rest } = report
+      return { ...rest, since: new Date(sinceMs).toISOString(), passed_over: passedOver }
     },
     collect: (keep, maxAgeDays, actor) => store.collect(keep, maxAgeDays * dayMs, actor).map((revision) => infoOf(revision)),
     onAct: (listener) => store.onAct(listener),

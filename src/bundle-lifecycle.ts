@@ -16,7 +16,9 @@ import { EvaluationWorkers } from './evaluation-workers.ts'
 import { runGate } from './gate.ts'
 import type { ActiveBundle, ActiveBundles } from './policy/active-bundles.ts'
 import { loadBundle } from './policy/load-bundle.ts'
+import { PolicyInstance } from './policy/policy-instance.ts'
 import { compilePolicyModule, type PolicyModule } from './policy/policy-module.ts'
+import { Shadow, type Shadows } from './policy/shadowed.ts'
 import { createReactorHost, type ReactorHost } from './rego/reactor-host.ts'
 import type { Toolchain } from './rego/toolchain.ts'
 import type { ActName, BundleStore, StoredRevision } from './state/bundle-store.ts'
@@ -37,6 +39,7 @@ export interface LifecycleOptions {
   readonly toolchain: Toolchain
   readonly store: BundleStore
   readonly bundles: ActiveBundles
+  readonly shadows: Shadows
   /** Where the records of decisions lie. */
   readonly recordsFolder: string
   /** Where print() and trace() of policies go. */
@@ -180,6 +183,28 @@ export class BundleLifecycle {
     if (target === undefined) throw new PdpError('ERR_CONFLICT', `nothing was active before what is active of \`${name}\``)
     this.#checkReady(name, target)
     return this.#activateRevision(name, target, actor, 'rolled_back')
+  }
+
+  /**
+   * Lets a candidate answer beside what is active, unheard; undefined: none any longer.
+   * @throws PdpError ERR_UNKNOWN_REVISION; ERR_CONFLICT for one that was rejected
+   */
+  async shadow(name: string, digest: string | undefined, actor: string): Promise<void> {
+    const { store, shadows, config, printer } = this.#options
+    if (digest === undefined) {
+      const shadow = shadows.get(name)
+      if (shadow === undefined) throw new PdpError('ERR_CONFLICT', `no revision of \`${name}\` answers in the shadow`)
+      shadows.delete(name)
+      store.note(actor, 'shadow_ended', name, shadow.digest)
+      return
+    }
+    const { status } = store.getRevision(name, digest)
+    if (status !== 'ready' && status !== 'held')
+      throw new PdpError('ERR_CONFLICT', `the revision \`${digest}\` of \`${name}\` is \`${status}\``)
+    const bundle = await readBundle(store.readArchive(digest))
+    const instance = new PolicyInstance(await this.#compiled(bundle), bundle.data, await this.#builtinHost(), config.evaluation, printer)
+    shadows.set(name, new Shadow(digest, instance, config.evaluation.trustedKey, Date.now()))
+    store.note(actor, 'shadow_started', name, digest)
   }
 
   /** @throws PdpError ERR_UNKNOWN_BUNDLE for what is no name */

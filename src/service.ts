@@ -1,5 +1,5 @@
 // The composition root: reads from top to bottom as a decision goes,
-//   transport → identity → recorded(budgeted(filtered(explained(engine)))) → transport
+//   transport → identity → shadowed(recorded(budgeted(filtered(explained(engine))))) → transport
 // and back again when it stops. Nothing here decides anything.
 import { readFileSync, statSync } from 'node:fs'
 import { type AddressInfo, BlockList, isIPv6 } from 'node:net'
@@ -20,6 +20,7 @@ import { ActiveBundles } from './policy/active-bundles.ts'
 import { createEngine } from './policy/engine.ts'
 import { explained } from './policy/explained.ts'
 import { filtered } from './policy/filtered.ts'
+import { type Shadows, shadowed } from './policy/shadowed.ts'
 import { Toolchain } from './rego/toolchain.ts'
 import type { BundleStore } from './state/bundle-store.ts'
 import { StateFolder } from './state/state-folder.ts'
@@ -70,7 +71,8 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
 
     const bundles = new ActiveBundles()
     const store = state.bundles
-    const lifecycle = new BundleLifecycle({ config, toolchain, store, bundles, recordsFolder, printer: printerOf(log) })
+    const shadows: Shadows = new Map()
+    const lifecycle = new BundleLifecycle({ shadows, config, toolchain, store, bundles, recordsFolder, printer: printerOf(log) })
     closers.push(() => lifecycle.close())
     const { opa } = await toolchain.about()
     const toolchainSha256 = await toolchain.sha256()
@@ -84,9 +86,11 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
     })
     const withFilters = filtered(withTrace, bundles, trustedKey, (question) => toolchain.filters(question))
     const budgeted = withStepBudget(withFilters, { stepsPerSecond: config.evaluation.callerStepsPerSecond, now: () => performance.now() })
-    const decider = recorded(budgeted, decisionLog, createRecordWriter({ ...config.decisionLog, labels: config.labels }), (error) =>
+    const inner = recorded(budgeted, decisionLog, createRecordWriter({ ...config.decisionLog, labels: config.labels }), (error) =>
       log.error({ cause: (error.cause as Error | undefined)?.stack }, 'internal error'),
     )
+
+    const decider = shadowed(inner, shadows)
 
     let draining = false
     const info = (): Info => ({
@@ -131,7 +135,7 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
       hosts: servedHosts(config),
       verifyAdmin: operators.verify,
       bundles: {
-        bundleAdmin: createBundleAdmin(lifecycle, store),
+        bundleAdmin: createBundleAdmin(lifecycle, store, shadows),
         hasRole: operators.hasRole,
         maxBundleBytes: config.server.maxBundleBytes,
       },

@@ -25,6 +25,13 @@ export function bundlesCommand(program: Command): void {
   add('approve <name> <digest>', 'approve what another one pushed', 'verdict bundles approve main 3f2a9c').action(approve)
   add('activate <name> <digest>', 'let a revision that is ready answer', 'verdict bundles activate main 3f2a9c').action(activate)
   add('rollback <name> [digest]', 'go back to what was active before', 'verdict bundles rollback main').action(rollback)
+  add(
+    'shadow <name> [digest]',
+    'let a revision answer unheard beside what is active; without a digest: what it would say otherwise',
+    'verdict bundles shadow main 3f2a9c',
+  )
+    .option('--end', 'end it')
+    .action(shadow)
   add('gc', 'remove old revisions', 'verdict bundles gc --keep 10 --max-age-days 90')
     .option('--keep <count>', 'revisions of each bundle that stay', '10')
     .option('--max-age-days <days>', 'remove what is older', '90')
@@ -75,6 +82,26 @@ async function rollback(name: string, digest: string | undefined, options: Serve
 function finish(revision: RevisionInfo, options: ServerOptions): void {
   if (options.json) printJson(revision)
   else printPushed(revision)
+}
+
+interface ShadowAnswer {
+  readonly digest: string
+  readonly compared: number
+  readonly passed_over: number
+  readonly differences: Readonly<Record<string, number>>
+  readonly examples: readonly { readonly id: string; readonly entrypoint: string; readonly active: string; readonly candidate: string }[]
+}
+
+async function shadow(name: string, digest: string | undefined, options: ServerOptions & { end?: boolean }): Promise<void> {
+  const path = at(name, '/shadow')
+  const report =
+    digest === undefined
+      ? await askServer<ShadowAnswer>(options, options.end ? 'DELETE' : 'GET', path)
+      : await askServer<ShadowAnswer>(options, 'PUT', path, { digest: await whole(name, digest, options) })
+  if (options.json) return printJson(report)
+  print(`${short(report.digest)} compared ${report.compared}, passed over ${report.passed_over}`)
+  for (const [kind, count] of Object.entries(report.differences)) print(`  ${count} × ${kind}`)
+  for (const { id, entrypoint, active, candidate } of report.examples) print(`  ${active} → ${candidate}: ${entrypoint}, decision ${id}`)
 }
 
 async function collect(options: ServerOptions & { keep: string; maxAgeDays: string }): Promise<void> {

@@ -44,7 +44,17 @@ export interface Act {
   readonly detail: string
 }
 
-export type ActName = 'pushed' | 'checked' | 'approved' | 'activated' | 'rolled_back' | 'patched' | 'interrupted' | 'removed'
+export type ActName =
+  | 'pushed'
+  | 'checked'
+  | 'approved'
+  | 'activated'
+  | 'rolled_back'
+  | 'patched'
+  | 'interrupted'
+  | 'removed'
+  | 'shadow_started'
+  | 'shadow_ended'
 
 /** A bundle as it was last activated. */
 export interface StoredBundle {
@@ -222,6 +232,11 @@ export class BundleStore {
       this.#note(actor, act, name, digest, epoch, previous === undefined ? '' : `in place of ${previous.digest}`)
       return epoch
     })
+  }
+
+  /** Notes an act that changes nothing that is kept. */
+  note(actor: string, act: ActName, name: string, digest: string): void {
+    this.#inOne(() => this.#note(actor, act, name, digest, 0, ''))
   }
 
   active(name: string): StoredBundle | undefined {

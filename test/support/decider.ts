@@ -34,7 +34,14 @@ export async function startDecider(
   const state = new StateFolder(config.state)
   const bundles = new ActiveBundles()
   const { decisionsFolder } = state
-  const lifecycle = new BundleLifecycle({ config, toolchain, store: state.bundles, bundles, recordsFolder: decisionsFolder })
+  const lifecycle = new BundleLifecycle({
+    shadows: new Map(),
+    config,
+    toolchain,
+    store: state.bundles,
+    bundles,
+    recordsFolder: decisionsFolder,
+  })
   const { instance } = await lifecycle.activateSource({ name: 'main', path: policy, defaultEntrypoint: undefined })
   const fail = (error: Error) => {
     throw error

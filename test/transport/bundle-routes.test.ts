@@ -232,6 +232,31 @@ describe('signatures', () => {
   })
 })
 
+describe('in the shadow', () => {
+  test('a candidate answers what is asked, unheard, and what it would say otherwise is counted', async () => {
+    const service = await start({ activation: 'manual' })
+    const first = (await push(service, await archiveOf(all))).json.digest
+    await admin(service, 'POST', '/v1/bundles/main/activate', { digest: first }, tokens.bob)
+    const second = (await push(service, await archiveOf(onlyAlice))).json.digest
+    const shadow = (method: string, body?: object) => admin(service, method, '/v1/bundles/main/shadow', body, tokens.bob)
+    expect((await shadow('GET')).status).toBe(404)
+    expect((await shadow('PUT', { digest: second })).status).toBe(200)
+    const ids: string[] = []
+    for (const id of ['alice', 'bob', 'alice', 'carol']) {
+      const { json } = await service.decide({ ...question, subject: { type: 'user', id } })
+      expect(json.decision).toBe(true)
+      if (id !== 'alice') ids.push(json.id)
+    }
+    const { json } = await shadow('GET')
+    expect(json).toMatchObject({ digest: second, compared: 4, passed_over: 0, differences: { 'allow → deny': 2 } })
+    expect(json.examples.map(({ id }: { id: string }) => id)).toEqual(ids.reverse())
+    expect((await shadow('DELETE')).json.compared).toBe(4)
+    expect((await shadow('DELETE')).json.error.code).toBe('ERR_CONFLICT')
+    expect((await actsOf(service)).slice(-2).map(([, , act]: [number, string, string]) => act)).toEqual(['shadow_started', 'shadow_ended'])
+    expect(await service.stop()).toHaveLength(4)
+  })
+})
+
 describe('a change of data', () => {
   const byData = { ...policy('data.users[input.subject.id].active'), 'data.json': '{"users":{"alice":{"active":true,"n":1.10}}}' }
   const change = (service: TestService, epoch: string, operations: unknown, token: string = tokens.pat) =>
@@ -292,6 +317,8 @@ test('every act asks for its role, and for credentials', async () => {
     ['POST', '/v1/bundles/main/activate', { digest }, tokens.ann],
     ['POST', '/v1/bundles/main/rollback', {}, tokens.ann],
     ['POST', '/v1/bundles/gc', {}, tokens.ann],
+    ['PUT', '/v1/bundles/main/shadow', { digest }, tokens.ann],
+    ['DELETE', '/v1/bundles/main/shadow', undefined, tokens.ann],
     ['GET', '/v1/bundles/main/archive', undefined, tokens.bob],
     ['GET', `/v1/bundles/main/revisions/${digest}/archive`, undefined, tokens.bob],
     ['GET', '/v1/acts', undefined, tokens.bob],

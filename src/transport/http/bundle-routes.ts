@@ -65,6 +65,10 @@ export interface BundleAdmin {
   approve(name: string, digest: string, actor: string): Promise<RevisionInfo>
   activate(name: string, digest: string, actor: string): Promise<RevisionInfo>
   rollback(name: string, digest: string | undefined, actor: string): Promise<RevisionInfo>
+  /** @param digest undefined: ends it */
+  shadow(name: string, digest: string | undefined, actor: string): Promise<void>
+  /** What a candidate would have said otherwise so far; undefined: there is none. */
+  shadowReport(name: string): object | undefined
   collect(keep: number, maxAgeDays: number, actor: string): readonly RevisionInfo[]
   acts(after: number, limit: number, name: string | undefined): readonly ActInfo[]
   /** @returns ends that */
@@ -164,6 +168,22 @@ export function bundleRoutes(
   app.post('/v1/bundles/:name/rollback', async (request, reply) => {
     const actor = actorOf(request, 'operate')
     return send(reply, await bundleAdmin.rollback(named(request), bodyOf(request, bodies.rollback).digest, actor))
+  })
+  app.put('/v1/bundles/:name/shadow', async (request, reply) => {
+    const actor = actorOf(request, 'operate')
+    await bundleAdmin.shadow(named(request), bodyOf(request, bodies.digest).digest, actor)
+    return send(reply, bundleAdmin.shadowReport(named(request)))
+  })
+  app.get('/v1/bundles/:name/shadow', async (request, reply) => {
+    const report = bundleAdmin.shadowReport(named(request))
+    if (report === undefined) throw new PdpError('ERR_NOT_FOUND', 'no revision answers in the shadow')
+    return send(reply, report)
+  })
+  app.delete('/v1/bundles/:name/shadow', async (request, reply) => {
+    const actor = actorOf(request, 'operate')
+    const report = bundleAdmin.shadowReport(named(request))
+    await bundleAdmin.shadow(named(request), undefined, actor)
+    return send(reply, report)
   })
   app.post('/v1/bundles/gc', async (request, reply) => {
     const actor = actorOf(request, 'operate')

@@ -21,7 +21,7 @@ export interface Example {
 
 export interface Operation {
   readonly path: string
-  readonly method: 'get' | 'post' | 'put' | 'patch'
+  readonly method: 'get' | 'post' | 'put' | 'patch' | 'delete'
   readonly id: string
   readonly tag: string
   readonly summary: string
@@ -156,6 +156,20 @@ const bundleOperations: readonly Operation[] = [
     }[act],
     request: 'Object',
     answer: 'Revision',
+    statuses: { ...noRole, ...noRevision, ...notReady },
+  })),
+  ...(['put', 'get', 'delete'] as const).map((method) => ({
+    ...bundle,
+    path: '/v1/bundles/{name}/shadow',
+    method,
+    id: `${method}Shadow`,
+    summary: {
+      put: 'Let a revision answer beside what is active, unheard',
+      get: 'What it would have said otherwise so far',
+      delete: 'End that, with a last report',
+    }[method],
+    ...(method === 'put' && { request: 'Object' }),
+    answer: 'Object',
     statuses: { ...noRole, ...noRevision, ...notReady },
   })),
   {
