@@ -76,7 +76,11 @@ export function createBundleAdmin(lifecycle: BundleLifecycle, store: BundleStore
       const { sinceMs, passedOver, ...rest } = report
       return { ...rest, since: new Date(sinceMs).toISOString(), passed_over: passedOver }
     },
-    collect: (keep, maxAgeDays, actor) => store.collect(keep, maxAgeDays * dayMs, actor).map((revision) => infoOf(revision)),
+    async collect(keep, maxAgeDays, actor) {
+      const removed = store.collect(keep, maxAgeDays * dayMs, actor)
+      await store.sync()
+      return removed.map((revision) => infoOf(revision))
+    },
     onAct: (listener) => store.onAct(listener),
     acts: (after, limit, name) => store.acts(after, limit, name).map(actInfo),
   }

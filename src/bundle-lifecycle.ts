@@ -29,7 +29,6 @@ export type BundleSource = Pick<BundleRules, 'name' | 'defaultEntrypoint'> & { r
 
 export interface Pushed {
   readonly revision: StoredRevision
-  readonly report: GateReport
   /** Set when it answers. */
   readonly epoch: number | undefined
 }
@@ -105,11 +104,8 @@ export class BundleLifecycle {
    */
   async push(name: string, archive: Buffer, actor: string, origin: 'push' | 'pull' = 'push'): Promise<Pushed> {
     const { store, toolchain } = this.#options
-    const rules = this.rulesOf(name)
-    if (rules.path !== undefined) throw new PdpError('ERR_CONFLICT', `the bundle \`${name}\` is served from a path of the configuration`)
-    if (this.#waiting >= maxWaiting) throw new PdpError('ERR_OVERLOADED', 'too many bundles wait for their checks: push again later')
-    this.#waiting++
-    try {
+    const rules = this.#rulesOfTakenIn(name)
+    return this.#inLine(async () => {
       const bundle = await readBundle(archive, { compiler: toolchain, verify: this.#verifier(rules) })
       const { digest, manifest } = bundle
       const same = store
@@ -121,10 +117,8 @@ export class BundleLifecycle {
           `the bundle \`${name}\` has another archive with the revision \`${manifest.revision}\`: ${same.digest}`,
         )
       }
-      return await this.#inLine(() => this.#takeIn(name, bundle, rules, actor, origin))
-    } finally {
-      this.#waiting--
-    }
+      return this.#takeIn(name, bundle, rules, actor, origin)
+    })
   }
 
   /**
@@ -135,8 +129,7 @@ export class BundleLifecycle {
    */
   async patch(name: string, operations: readonly PatchOperation[], epoch: number, actor: string): Promise<Pushed> {
     const { store } = this.#options
-    const rules = this.rulesOf(name)
-    if (rules.path !== undefined) throw new PdpError('ERR_CONFLICT', `the bundle \`${name}\` is served from a path of the configuration`)
+    const rules = this.#rulesOfTakenIn(name)
     if (rules.signature.required) throw new PdpError('ERR_CONFLICT', `the bundle \`${name}\` must be signed: push a signed one`)
     return this.#inLine(async () => {
       const active = store.active(name)
@@ -146,9 +139,8 @@ export class BundleLifecycle {
           `the bundle \`${name}\` is at epoch \`${active?.epoch ?? 0}\`, the change is for \`${epoch}\``,
         )
       }
-      const base = store.readArchive(active.digest)
-      const { data } = await readBundle(base)
-      const bundle = await readBundle(await withData(base, applyPatch(data, operations)))
+      const base = await this.#stored(active.digest)
+      const bundle = await readBundle(await withData(base.archive, applyPatch(base.data, operations)))
       return this.#takeIn(name, bundle, rules, actor, 'patch', active.digest)
     })
   }
@@ -157,12 +149,10 @@ export class BundleLifecycle {
    * Approves a revision, and activates it when that was the last approval and nothing else is configured.
    * @throws PdpError as BundleStore.approve
    */
-  async approve(name: string, digest: string, actor: string): Promise<{ revision: StoredRevision; epoch: number | undefined }> {
-    const revision = this.#options.store.approve(name, digest, actor)
+  async approve(name: string, digest: string, actor: string): Promise<void> {
+    const { status } = this.#options.store.approve(name, digest, actor)
     await this.#options.store.sync()
-    const isNext = revision.status === 'ready' && this.rulesOf(name).activation === 'auto'
-    const epoch = isNext ? (await this.#activateRevision(name, digest, actor, 'activated')).epoch : undefined
-    return { revision, epoch }
+    if (status === 'ready' && this.rulesOf(name).activation === 'auto') await this.#activateRevision(name, digest, actor, 'activated')
   }
 
   /**
@@ -196,21 +186,29 @@ export class BundleLifecycle {
       if (shadow === undefined) throw new PdpError('ERR_CONFLICT', `no revision of \`${name}\` answers in the shadow`)
       shadows.delete(name)
       store.note(actor, 'shadow_ended', name, shadow.digest)
-      return
+      return store.sync()
     }
     const { status } = store.getRevision(name, digest)
     if (status !== 'ready' && status !== 'held')
       throw new PdpError('ERR_CONFLICT', `the revision \`${digest}\` of \`${name}\` is \`${status}\``)
-    const bundle = await readBundle(store.readArchive(digest))
+    const bundle = await this.#stored(digest)
     const instance = new PolicyInstance(await this.#compiled(bundle), bundle.data, await this.#builtinHost(), config.evaluation, printer)
     shadows.set(name, new Shadow(digest, instance, config.evaluation.trustedKey, Date.now()))
     store.note(actor, 'shadow_started', name, digest)
+    return store.sync()
   }
 
   /** @throws PdpError ERR_UNKNOWN_BUNDLE for what is no name */
   rulesOf(name: string): BundleRules {
     if (!isBundleName(name)) throw new PdpError('ERR_UNKNOWN_BUNDLE', 'a bundle is called by letters, digits, `_` and `-`, at most 64')
     return this.#options.config.bundles.find((bundle) => bundle.name === name) ?? defaultRules(name)
+  }
+
+  /** @throws PdpError as rulesOf; ERR_CONFLICT for a bundle that is not taken in */
+  #rulesOfTakenIn(name: string): BundleRules {
+    const rules = this.rulesOf(name)
+    if (rules.path !== undefined) throw new PdpError('ERR_CONFLICT', `the bundle \`${name}\` is served from a path of the configuration`)
+    return rules
   }
 
   async #takeIn(name: string, bundle: Bundle, rules: BundleRules, actor: string, origin: string, base?: string): Promise<Pushed> {
@@ -220,7 +218,7 @@ export class BundleLifecycle {
     // Pushed again, what waits or is ready stays as it is; its approvals hold.
     if (known !== undefined && (known.status === 'held' || known.status === 'ready')) {
       const active = store.active(name)
-      return { revision: known, report: JSON.parse(known.report), epoch: active?.digest === digest ? active.epoch : undefined }
+      return { revision: known, epoch: active?.digest === digest ? active.epoch : undefined }
     }
     await store.keepArchive(digest, bundle.archive)
     store.addRevision({ ...factsOf(name, bundle), origin, actor })
@@ -233,13 +231,13 @@ export class BundleLifecycle {
     const isNext = status === 'ready' && rules.activation === 'auto' && (base === undefined || store.active(name)?.digest === base)
     const act = origin === 'patch' ? 'patched' : 'activated'
     const epoch = isNext ? (await this.#activateRevision(name, digest, actor, act)).epoch : undefined
-    return { revision: store.getRevision(name, digest), report, epoch }
+    return { revision: store.getRevision(name, digest), epoch }
   }
 
   async #check(name: string, bundle: Bundle, rules: BundleRules): Promise<GateReport> {
     const { config, toolchain, store, recordsFolder } = this.#options
     const active = store.active(name)
-    const { report, module } = await runGate(name, bundle, active && (await readBundle(store.readArchive(active.digest))), rules, {
+    const { report, module } = await runGate(name, bundle, active && (await this.#stored(active.digest)), rules, {
       toolchain,
       runtimeJson: this.#runtimeJson,
       limits: config.evaluation,
@@ -255,6 +253,11 @@ export class BundleLifecycle {
     const module = this.#loaded.get(bundle.digest)?.module ?? (await compilePolicyModule(bundle.wasm))
     this.#keepLoaded(bundle, module)
     return module
+  }
+
+  /** A bundle that was taken in. */
+  async #stored(digest: string): Promise<Bundle> {
+    return this.#loaded.get(digest)?.bundle ?? readBundle(this.#options.store.readArchive(digest))
   }
 
   #keepLoaded(bundle: Bundle, module: PolicyModule): void {
@@ -283,8 +286,7 @@ export class BundleLifecycle {
   #activateRevision(name: string, digest: string, actor: string, act: ActName): Promise<ActiveBundle> {
     const { defaultEntrypoint } = this.rulesOf(name)
     return this.#inTurn(name, async () => {
-      const bundle = this.#loaded.get(digest)?.bundle ?? (await readBundle(this.#options.store.readArchive(digest)))
-      return this.#activate(name, bundle, defaultEntrypoint, actor, act)
+      return this.#activate(name, await this.#stored(digest), defaultEntrypoint, actor, act)
     })
   }
 
@@ -298,8 +300,11 @@ export class BundleLifecycle {
     store.setChecked(name, digest, 'ready', 0, '', 'from disk: not checked')
   }
 
+  /** One candidate after another, so that none is judged against what another is about to change. */
   async #inLine<T>(task: () => Promise<T>): Promise<T> {
-    const turn = this.#checks.then(task, task)
+    if (this.#waiting >= maxWaiting) throw new PdpError('ERR_OVERLOADED', 'too many bundles wait for their checks: push again later')
+    this.#waiting++
+    const turn = this.#checks.then(task, task).finally(() => this.#waiting--)
     this.#checks = turn.catch(() => {})
     return turn
   }

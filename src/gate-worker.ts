@@ -2,9 +2,9 @@
 // One candidate for each thread, which ends with its answer: a GateAnswer.
 import { parentPort, workerData } from 'node:worker_threads'
 import { type ReplayableRecord, recentRecords } from './audit/recent-records.ts'
-import type { Check, Flip, Outcome, Replay } from './bundles/gate-report.ts'
-import { readResult } from './decision/read-result.ts'
-import { toPdpError } from './errors.ts'
+import type { Check, Flip, Replay } from './bundles/gate-report.ts'
+import { type PdpError, toPdpError } from './errors.ts'
+import { type AskedOutcome, askOutcome } from './policy/ask-outcome.ts'
 import { PolicyInstance } from './policy/policy-instance.ts'
 import type { PolicyLimits } from './policy/policy-limits.ts'
 import { compilePolicyModule, type PolicyModule } from './policy/policy-module.ts'
@@ -61,8 +61,7 @@ async function examine(): Promise<GateAnswer> {
     candidate = new PolicyInstance(module, data.candidate.data, host, data.limits)
     checks.push(checkModule(candidate))
   } catch (thrown) {
-    const { code, message } = toPdpError(thrown)
-    return { checks: [{ name: 'module', outcome: 'failed', message: `${code}: ${message}` }], replay: undefined, module: undefined }
+    return { checks: [{ name: 'module', outcome: 'failed', message: textOf(toPdpError(thrown)) }], replay: undefined, module: undefined }
   }
   checks.push(checkVectors(candidate))
   if (data.active === undefined || data.replay === 0) {
@@ -85,8 +84,8 @@ function checkModule(candidate: PolicyInstance): Check {
     return { name: 'module', outcome: 'failed', message: `the default entrypoint \`${defaultEntrypoint}\` does not exist` }
   }
   const failures = paths.flatMap((path) => {
-    const outcome = ask(candidate, path, '{}', 0)
-    return outcome.error === undefined ? [] : [`${path}: ${outcome.error}`]
+    const { error } = askOutcome(candidate, path, '{}', 0)
+    return error === undefined ? [] : [`${path}: ${textOf(error)}`]
   })
   const mib = Math.ceil(candidate.memoryBytes / 2 ** 20)
   return failures.length > 0
@@ -112,9 +111,11 @@ function checkVectors(candidate: PolicyInstance): Check {
   }
   const failures = vectors.flatMap((vector, i) => {
     const entrypoint = vector.entrypoint ?? data.defaultEntrypoint ?? [...candidate.entrypoints.keys()][0]
-    const { outcome, error } = ask(candidate, String(entrypoint), JSON.stringify((vector as { input?: unknown }).input ?? {}), 0)
+    const { outcome, error } = askOutcome(candidate, String(entrypoint), JSON.stringify((vector as { input?: unknown }).input ?? {}), 0)
     if (typeof vector.decision === 'boolean' && error === undefined && (outcome === 'allow') === vector.decision) return []
-    return [`${String(vector.name ?? `number ${i + 1}`)}: ${error ?? outcome}, not ${vector.decision === true ? 'allow' : 'deny'}`]
+    return [
+      `${String(vector.name ?? `number ${i + 1}`)}: ${error === undefined ? outcome : textOf(error)}, not ${vector.decision === true ? 'allow' : 'deny'}`,
+    ]
   })
   const message = `${vectors.length - failures.length} of ${vectors.length} decisions as decisions.json says`
   return { name: 'vectors', outcome: failures.length > 0 ? 'failed' : 'passed', message, details: failures.slice(0, maxExamples) }
@@ -150,22 +151,10 @@ function judge({ replayed, flips }: Replay): Check {
   return { name: 'replay', outcome: count > data.maxFlips ? 'held' : 'passed', message }
 }
 
-function askAgain(instance: PolicyInstance, { entrypoint, input, trusted, timeMs }: ReplayableRecord): Outcome {
-  return ask(instance, entrypoint, withTrusted(input, data.trustedKey, trusted), timeMs).outcome
+function askAgain(instance: PolicyInstance, { entrypoint, input, trusted, timeMs }: ReplayableRecord): AskedOutcome['outcome'] {
+  return askOutcome(instance, entrypoint, withTrusted(input, data.trustedKey, trusted), timeMs).outcome
 }
 
-function ask(
-  instance: PolicyInstance,
-  path: string,
-  input: string | undefined,
-  timeMs: number,
-): { readonly outcome: Outcome; readonly error?: string } {
-  const entrypoint = instance.entrypoints.get(path)
-  if (entrypoint === undefined) return { outcome: 'error', error: `there is no entrypoint \`${path}\`` }
-  try {
-    return { outcome: readResult(instance.evaluate(entrypoint, input, timeMs).result).allowed ? 'allow' : 'deny' }
-  } catch (thrown) {
-    const { code, message } = toPdpError(thrown)
-    return { outcome: 'error', error: `${code}: ${message}` }
-  }
+function textOf({ code, message }: PdpError): string {
+  return `${code}: ${message}`
 }

@@ -1,4 +1,5 @@
 // What the gate found out about a candidate, and how it reads for people. Not the checks themselves.
+import type { Decision } from '../decision/decision.ts'
 
 export type CheckName = 'signature' | 'module' | 'types' | 'tests' | 'vectors' | 'replay'
 
@@ -22,7 +23,7 @@ export interface Flip {
   readonly after: Outcome
 }
 
-export type Outcome = 'allow' | 'deny' | 'error'
+type Outcome = Decision['outcome']
 
 export interface Replay {
   /** Recorded decisions that were asked again. */

@@ -1,21 +1,19 @@
 // The outermost decider: behind an answer that is given already, a candidate answers the same question, and what it would have
 // said otherwise is counted. Its cost is bounded: it gets a share of the serving thread's time, and what does not fit is passed over.
 import type { RecordedDecider } from '../decision/decider.ts'
-import type { RecordedDecision } from '../decision/decision.ts'
-import { readResult } from '../decision/read-result.ts'
+import type { Decision, RecordedDecision } from '../decision/decision.ts'
 import type { DecisionRequest } from '../decision/request.ts'
+import { askOutcome } from './ask-outcome.ts'
 import type { PolicyInstance } from './policy-instance.ts'
 import { withTrusted } from './trusted-input.ts'
-
-export type ShadowOutcome = 'allow' | 'deny' | 'error'
 
 /** A decision that the candidate would have given otherwise. */
 export interface ShadowDifference {
   /** ID of its record. */
   readonly id: string
   readonly entrypoint: string
-  readonly active: ShadowOutcome
-  readonly candidate: ShadowOutcome
+  readonly active: Decision['outcome']
+  readonly candidate: Decision['outcome']
 }
 
 export interface ShadowReport {
@@ -93,16 +91,8 @@ export class Shadow {
 
   #compare(request: DecisionRequest, { id, policy, outcome, trusted }: RecordedDecision): void {
     const path = policy?.entrypoint ?? ''
-    const entrypoint = this.#instance.entrypoints.get(path)
-    let candidate: ShadowOutcome = 'error'
-    try {
-      if (entrypoint !== undefined) {
-        const input = withTrusted(request.input, this.#trustedKey, trusted)
-        candidate = readResult(this.#instance.evaluate(entrypoint, input, request.timeMs).result).allowed ? 'allow' : 'deny'
-      }
-    } catch {
-      // What failed is the difference.
-    }
+    const input = withTrusted(request.input, this.#trustedKey, trusted)
+    const { outcome: candidate } = askOutcome(this.#instance, path, input, request.timeMs)
     this.#compared++
     if (candidate === outcome) return
     const kind = `${outcome} → ${candidate}`

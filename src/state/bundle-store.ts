@@ -1,7 +1,7 @@
 // What the service knows of bundles across restarts: revisions with the report of their checks, approvals, activations, and an
 // append-only table of every act. Archives lie beside the database, by digest. Whatever moment the process dies at, a revision is
 // there whole or not at all: its archive is on disk before its row, and each change is one transaction with its act.
-import { existsSync, readdirSync, readFileSync, statSync, unlinkSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { open, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { DatabaseSync } from 'node:sqlite'
@@ -293,11 +293,11 @@ export class BundleStore {
    * @param keep revisions of each bundle that stay
    * @returns what was removed
    */
-  collect(keep: number, maxAgeMs: number, actor: string, name?: string): StoredRevision[] {
+  collect(keep: number, maxAgeMs: number, actor: string): StoredRevision[] {
     const removed = this.#inOne(() => {
       const found: StoredRevision[] = []
       const kept = new Map<string, number>()
-      for (const revision of this.listRevisions(name)) {
+      for (const revision of this.listRevisions()) {
         const count = (kept.get(revision.name) ?? 0) + 1
         kept.set(revision.name, count)
         const isNeeded = this.active(revision.name)?.digest === revision.digest || this.previous(revision.name) === revision.digest
@@ -310,7 +310,8 @@ export class BundleStore {
       }
       return found
     })
-    this.#dropStrays()
+    // Not all that no row knows: an archive that is being taken in has no row yet.
+    for (const { digest } of removed) if (!this.#isKnown(digest)) rmSync(this.#archivePath(digest), { force: true })
     return removed
   }
 
@@ -345,17 +346,21 @@ export class BundleStore {
     this.#run('INSERT OR REPLACE INTO sequence (name, highest) VALUES (?, ?)', name, Math.max(highest ?? 0, sequence))
   }
 
-  /** Archives that no row knows: of pushes that were cut off, and of revisions that are gone. */
+  /** Archives that no row knows: of pushes that were cut off. To be called before any is taken in. */
   #dropStrays(): void {
-    const known = new Set(
-      this.#all('SELECT digest FROM revision UNION SELECT digest FROM active_bundle').map(({ digest }) =>
-        this.#archivePath(digest as string),
-      ),
+    const kept = new Set(
+      this.#all('SELECT digest FROM revision UNION SELECT digest FROM active_bundle').map(({ digest }) => this.#archivePath(digest)),
     )
     for (const file of readdirSync(this.#folder)) {
       const path = join(this.#folder, file)
-      if (!known.has(path) && statSync(path).isFile()) unlinkSync(path)
+      if (!kept.has(path) && statSync(path).isFile()) rmSync(path)
     }
+  }
+
+  #isKnown(digest: string): boolean {
+    return (
+      this.#all('SELECT 1 FROM revision WHERE digest = ? UNION SELECT 1 FROM active_bundle WHERE digest = ?', digest, digest).length > 0
+    )
   }
 
   #note(actor: string, act: ActName, name: string, digest: string, epoch: number, detail: string): void {

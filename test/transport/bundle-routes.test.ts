@@ -1,5 +1,6 @@
 // The life of a bundle over HTTP: pushed, checked, held, approved, activated, taken back; every act with its role and its trace.
 import { generateKeyPairSync } from 'node:crypto'
+import { writeFileSync } from 'node:fs'
 import { describe, expect, test } from '@jest/globals'
 import { readArchive, writeArchive } from '../../src/bundles/archive.ts'
 import { type SigningClaims, signaturesFile, signFiles } from '../../src/bundles/signatures.ts'
@@ -119,6 +120,26 @@ describe('push', () => {
     expect((await admin(service, 'PUT', '/v1/bundles/a%20b', Buffer.from('x'), tokens.ann)).status).toBe(404)
     expect((await admin(service, 'PUT', '/v1/bundles/main', { a: 1 }, tokens.ann)).status).toBe(415)
     expect((await admin(service, 'GET', '/v1/bundles/main')).json.revisions).toHaveLength(1)
+    await service.stop()
+  })
+
+  test('of two archives with one label that come at one time, one is taken', async () => {
+    const service = await start()
+    const archives = await Promise.all([onlyAlice, all].map((content) => archiveOf({ ...content, '.manifest': '{"revision":"r1"}' })))
+    const answers = await Promise.all(archives.map((archive) => push(service, archive)))
+    expect(answers.map(({ status }) => status).sort()).toEqual([200, 409])
+    await service.stop()
+  })
+
+  test('what came from a folder before, and was not checked then, can be pushed', async () => {
+    const archive = await archiveOf(onlyAlice)
+    const folder = tempFolder()
+    writeFileSync(`${folder}/b.tar.gz`, archive)
+    const first = await startTestService(`${folder}/b.tar.gz`)
+    await first.stop()
+    const service = await start({}, { state: first.state })
+    const { status, json } = await push(service, archive)
+    expect([status, json.origin, json.active, json.epoch]).toEqual([200, 'disk', true, 1])
     await service.stop()
   })
 

@@ -36,12 +36,12 @@ export function answerCallsDirectly(server: Server, options: DirectCallsOptions)
     const theirs = http2.listeners('stream') as StreamListener[]
     http2.removeAllListeners('stream')
     http2.on('stream', (stream, headers, flags, rawHeaders: string[]) => {
-      if (options.methods.has(headers[':path'] as string) && isPlain(headers)) {
-        receive(stream, headers, new DirectCall(stream, headers, rawHeaders, options.log), options, answer)
-      } else if (headers.authorization !== undefined && isAmbiguous(rawHeaders)) {
-        // The library sees the first of them only.
-        new DirectCall(stream, headers, rawHeaders, options.log).end(ambiguousCredentials())
-      } else for (const listener of theirs) listener(stream, headers, flags, rawHeaders)
+      const call = new DirectCall(stream, headers, rawHeaders, options.log)
+      const timeoutMs = timeoutOf(headers['grpc-timeout'] as string | undefined)
+      if (options.methods.has(call.path) && isPlain(headers) && !Number.isNaN(timeoutMs)) receive(stream, call, timeoutMs, options, answer)
+      // The library sees the first of them only.
+      else if (call.values('authorization').length > 1) call.end(ambiguousCredentials())
+      else for (const listener of theirs) listener(stream, headers, flags, rawHeaders)
     })
   }
 }
@@ -56,14 +56,13 @@ function answering(methods: ReadonlyMap<string, UnaryMethod>): (call: DirectCall
 
 function receive(
   stream: ServerHttp2Stream,
-  headers: IncomingHttpHeaders,
   call: DirectCall,
+  timeoutMs: number | undefined,
   { overdue, maxMessageBytes }: DirectCallsOptions,
   answer: (call: DirectCall) => void,
 ): void {
   overdue.add(call)
-  const timeout = headers['grpc-timeout']
-  if (timeout !== undefined) call.setDeadline(timeoutOf(timeout as string))
+  if (timeoutMs !== undefined) call.setDeadline(timeoutMs)
   stream.on('close', () => {
     overdue.delete(call)
     call.abandon()
@@ -86,12 +85,10 @@ function receive(
 function isPlain(headers: IncomingHttpHeaders): boolean {
   const type = headers['content-type']
   const encoding = headers['grpc-encoding']
-  const timeout = headers['grpc-timeout']
   return (
     headers[':method'] === 'POST' &&
     (type === 'application/grpc' || type === 'application/grpc+proto') &&
-    (encoding === undefined || encoding === 'identity') &&
-    (timeout === undefined || !Number.isNaN(timeoutOf(timeout as string)))
+    (encoding === undefined || encoding === 'identity')
   )
 }
 
@@ -99,12 +96,9 @@ const unitMs: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1
 /** Timers know no longer time. */
 const maxTimerMs = 2 ** 31 - 1
 
-/** @returns milliseconds; NaN for what is no timeout */
-function timeoutOf(text: string): number {
+/** @returns milliseconds; undefined where there is none, NaN for what is no timeout */
+function timeoutOf(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined
   const [, digits, unit] = /^(\d{1,8})([HMSmun])$/.exec(text) ?? []
   return Math.min(maxTimerMs, Number(digits) * (unitMs[unit ?? ''] ?? Number.NaN))
-}
-
-function isAmbiguous(rawHeaders: readonly string[]): boolean {
-  return rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === 'authorization').length > 1
 }

@@ -6,9 +6,10 @@ import { elementsOf, membersOf } from '../../decision/json-text.ts'
 import type { JsonText } from '../../decision/request.ts'
 import { type JsonLimits, parseStrictJson } from '../../decision/strict-json.ts'
 import { PdpError } from '../../errors.ts'
+import { invalid } from '../decide-request.ts'
 import { jsonHeaders } from './answer.ts'
-import { callerOf } from './authentication.ts'
 import { isJsonType, registerJsonBody } from './body.ts'
+import { type HasRole, operatorOf, type Role, wholeNumber } from './operator-request.ts'
 
 const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/, 'must be `sha256:` and 64 hexadecimal digits')
 
@@ -44,8 +45,6 @@ export interface ActInfo {
   readonly detail: string
 }
 
-export type BundleRole = 'pull' | 'push' | 'patch' | 'approve' | 'operate' | 'audit'
-
 /** An operation of JSON Patch (RFC 6902), its value as JSON text. */
 export type DataOperation = z.infer<typeof operationSchema> & { readonly value?: JsonText | undefined }
 
@@ -69,7 +68,7 @@ export interface BundleAdmin {
   shadow(name: string, digest: string | undefined, actor: string): Promise<void>
   /** What a candidate would have said otherwise so far; undefined: there is none. */
   shadowReport(name: string): object | undefined
-  collect(keep: number, maxAgeDays: number, actor: string): readonly RevisionInfo[]
+  collect(keep: number, maxAgeDays: number, actor: string): Promise<readonly RevisionInfo[]>
   acts(after: number, limit: number, name: string | undefined): readonly ActInfo[]
   /** @returns ends that */
   onAct(listener: () => void): () => void
@@ -77,7 +76,7 @@ export interface BundleAdmin {
 
 export interface BundleRouteOptions {
   readonly bundleAdmin: BundleAdmin
-  readonly hasRole: (id: string | undefined, role: BundleRole) => boolean
+  readonly hasRole: HasRole
   readonly maxBundleBytes: number
   readonly maxBodyBytes: number
   readonly limits: JsonLimits
@@ -100,17 +99,12 @@ export function bundleRoutes(
   app: FastifyInstance,
   { bundleAdmin, hasRole, maxBundleBytes, maxBodyBytes, limits }: BundleRouteOptions,
 ): void {
-  const actorOf = (request: FastifyRequest, role: BundleRole): string => {
-    const { id = '' } = callerOf(request)
-    if (!hasRole(id, role)) throw new PdpError('ERR_FORBIDDEN', `\`${id}\` does not have the role \`${role}\``)
-    return id
-  }
+  const actorOf = (request: FastifyRequest, role: Role) => operatorOf(request, role, hasRole)
   const bodyOf = <T>(request: FastifyRequest, schema: z.ZodType<T>): T => {
     const { value } = parseStrictJson((request.body as string | undefined) || '{}', limits)
     const parsed = schema.safeParse(value)
     if (parsed.success) return parsed.data
-    const [issue] = parsed.error.issues
-    throw new PdpError('ERR_INVALID_REQUEST', `${issue?.path.join('.') || 'body'}: ${issue?.message ?? ''}`)
+    throw invalid(parsed.error)
   }
   const named = (request: FastifyRequest) => (request.params as Params).name
 
@@ -188,12 +182,13 @@ export function bundleRoutes(
   app.post('/v1/bundles/gc', async (request, reply) => {
     const actor = actorOf(request, 'operate')
     const { keep, max_age_days } = bodyOf(request, bodies.collect)
-    return send(reply, { removed: bundleAdmin.collect(keep, max_age_days, actor) })
+    return send(reply, { removed: await bundleAdmin.collect(keep, max_age_days, actor) })
   })
   app.get('/v1/acts', async (request, reply) => {
     actorOf(request, 'audit')
+    const numberOf = (given: string | undefined, otherwise: number) => wholeNumber(given, otherwise, '`after` and `limit` must be numbers')
     const { after, limit, name } = request.query as Readonly<Record<string, string | undefined>>
-    return send(reply, { acts: bundleAdmin.acts(count(after, 0), Math.min(count(limit, 100), 1_000), name) })
+    return send(reply, { acts: bundleAdmin.acts(numberOf(after, 0), Math.min(numberOf(limit, 100), 1_000), name) })
   })
 
   function sendArchive(request: FastifyRequest, reply: FastifyReply, wanted: string | undefined): FastifyReply {
@@ -222,10 +217,4 @@ function operationsOf(body: string, limits: JsonLimits): DataOperation[] {
 
 function send(reply: FastifyReply, value: unknown, status = 200): FastifyReply {
   return reply.code(status).headers(jsonHeaders).send(JSON.stringify(value))
-}
-
-function count(text: string | undefined, otherwise: number): number {
-  if (text === undefined) return otherwise
-  if (!/^\d{1,15}$/.test(text)) throw new PdpError('ERR_INVALID_REQUEST', '`after` and `limit` must be numbers')
-  return Number(text)
 }

@@ -3,8 +3,8 @@
 import type { ServerResponse } from 'node:http'
 import type { FastifyInstance } from 'fastify'
 import { PdpError } from '../../errors.ts'
-import { callerOf } from './authentication.ts'
 import type { ActInfo, BundleRouteOptions } from './bundle-routes.ts'
+import { operatorOf, wholeNumber } from './operator-request.ts'
 
 const heartbeatMs = 15_000
 const maxStreams = 100
@@ -19,11 +19,10 @@ export function eventRoutes(app: FastifyInstance, { bundleAdmin, hasRole }: Pick
   })
 
   app.get('/v1/events', async (request, reply) => {
-    const { id = '' } = callerOf(request)
-    if (!hasRole(id, 'audit')) throw new PdpError('ERR_FORBIDDEN', `\`${id}\` does not have the role \`audit\``)
+    operatorOf(request, 'audit', hasRole)
     if (streams.size >= maxStreams) throw new PdpError('ERR_OVERLOADED', 'too many clients follow the events')
     const { after } = request.query as { readonly after?: string }
-    let last = sequence(request.headers['last-event-id'] ?? after)
+    let last = wholeNumber(request.headers['last-event-id'] ?? after, 0, 'Last-Event-ID must be the number of an event')
     reply.hijack()
     const stream = reply.raw
     streams.add(stream)
@@ -50,12 +49,4 @@ export function eventRoutes(app: FastifyInstance, { bundleAdmin, hasRole }: Pick
       }
     }
   })
-}
-
-/** @throws PdpError ERR_INVALID_REQUEST */
-function sequence(text: unknown): number {
-  if (text === undefined) return 0
-  if (typeof text !== 'string' || !/^\d{1,15}$/.test(text))
-    throw new PdpError('ERR_INVALID_REQUEST', 'Last-Event-ID must be the number of an event')
-  return Number(text)
 }
