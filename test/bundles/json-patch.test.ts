@@ -43,6 +43,7 @@ describe('refused', () => {
     { op: 'add', path: '/text/a', value: '1' },
     { op: 'test', path: '/text', value: '"other"' },
     { op: 'move', from: '/object', path: '/object/a' },
+    { op: 'move', from: '/objects/0', path: '/objects/0/a' },
     { op: 'copy', from: '/none', path: '/a' },
     { op: 'add', path: 'a', value: '1' },
     { op: 'add', path: '/a~2', value: '1' },
@@ -50,6 +51,6 @@ describe('refused', () => {
     { op: 'replace', path: '', value: '[]' },
     { op: 'remove', path: '' },
   ] as PatchOperation[])('%j', (operation) => {
-    expect(codeOf(() => patch('{"list":[1],"text":"x","object":{}}', operation))).toBe('ERR_BUNDLE_DATA')
+    expect(codeOf(() => patch('{"list":[1],"text":"x","object":{},"objects":[{},{}]}', operation))).toBe('ERR_BUNDLE_DATA')
   })
 })
