@@ -1,8 +1,11 @@
 // The life of bundles as the admin scope sees it: the port of src/transport/http/bundle-routes.ts over the lifecycle and its store.
 import type { BundleLifecycle } from './bundle-lifecycle.ts'
+import { expiryOf } from './bundle-signers.ts'
 import { PdpError } from './errors.ts'
+import type { ActiveBundle } from './policy/active-bundles.ts'
 import type { Shadows } from './policy/shadowed.ts'
 import type { Act, BundleStore, StoredRevision } from './state/bundle-store.ts'
+import type { Info } from './transport/http/admin-routes.ts'
 import type { ActInfo, BundleAdmin, RevisionInfo } from './transport/http/bundle-routes.ts'
 
 const dayMs = 86_400_000
@@ -11,6 +14,7 @@ export function createBundleAdmin(lifecycle: BundleLifecycle, store: BundleStore
   const infoOf = (revision: StoredRevision, withReport = false): RevisionInfo => {
     const active = store.active(revision.name)
     const isActive = active?.digest === revision.digest
+    const expiresAtMs = expiryOf(revision.signers)
     return {
       name: revision.name,
       digest: revision.digest,
@@ -22,7 +26,9 @@ export function createBundleAdmin(lifecycle: BundleLifecycle, store: BundleStore
       status: revision.status,
       needed_approvals: revision.needed,
       approved_by: [...revision.approvedBy],
-      ...(revision.signed !== '' && { signed_by: (JSON.parse(revision.signed) as { keyId: string }).keyId }),
+      needed_signers: revision.neededSigners,
+      signed_by: revision.signers.map(({ keyId }) => keyId),
+      ...(expiresAtMs !== undefined && { expires_at: new Date(expiresAtMs).toISOString() }),
       active: isActive,
       ...(isActive && { epoch: active.epoch }),
       ...(withReport && revision.report !== '' && { report: JSON.parse(revision.report) }),
@@ -57,6 +63,10 @@ export function createBundleAdmin(lifecycle: BundleLifecycle, store: BundleStore
       await lifecycle.approve(name, digest, actor)
       return found(name, digest)
     },
+    async sign(name, digest, envelope, actor) {
+      await lifecycle.addEnvelope(name, digest, envelope, actor)
+      return found(name, digest)
+    },
     async activate(name, digest, actor) {
       await lifecycle.activate(name, digest, actor)
       return found(name, digest)
@@ -83,6 +93,26 @@ export function createBundleAdmin(lifecycle: BundleLifecycle, store: BundleStore
     },
     onAct: (listener) => store.onAct(listener),
     acts: (after, limit, name) => store.acts(after, limit, name).map(actInfo),
+  }
+}
+
+/** What an active bundle is, for those who look after the service. */
+export function bundleInfo(bundle: ActiveBundle, lifecycle: BundleLifecycle, store: BundleStore): Info['bundles'][number] {
+  const { signers } = store.getRevision(bundle.name, bundle.digest)
+  const expiresAtMs = expiryOf(signers)
+  return {
+    name: bundle.name,
+    revision: bundle.revision,
+    digest: bundle.digest,
+    epoch: bundle.epoch,
+    activated_at: new Date(bundle.activatedAtMs).toISOString(),
+    entrypoints: [...bundle.entrypoints.keys()],
+    default_entrypoint: bundle.defaultEntrypoint?.identity.entrypoint,
+    memory_bytes: bundle.instance.memoryBytes,
+    signed_by: signers.map(({ keyId }) => keyId),
+    expires_at: expiresAtMs === undefined ? undefined : new Date(expiresAtMs).toISOString(),
+    stale: expiresAtMs !== undefined && Date.now() >= expiresAtMs,
+    last_error: lifecycle.lastError(bundle.name)?.message,
   }
 }
 

@@ -1,28 +1,24 @@
 // How a bundle comes to answer: read or compiled, checked by the gate, approved, loaded beside the active one, counted, swapped
 // in. One check and one activation at a time; a candidate that fails leaves everything as it was. Who may do what is decided
 // before; that nobody approves what they pushed is decided by the store.
-import { readFileSync } from 'node:fs'
 import { readFile, stat } from 'node:fs/promises'
+import { BundleLoader } from './bundle-loader.ts'
+import { BundleSigners, refusedFrom } from './bundle-signers.ts'
+import { readArchive } from './bundles/archive.ts'
 import { buildBundle, withData } from './bundles/build-bundle.ts'
 import type { Bundle } from './bundles/bundle.ts'
+import { applyDelta, type Delta, readDelta } from './bundles/delta.ts'
 import { readFolder } from './bundles/folder.ts'
 import { type GateReport, summaryOf } from './bundles/gate-report.ts'
-import { applyPatch, type PatchOperation } from './bundles/json-patch.ts'
-import { readBundle } from './bundles/read-bundle.ts'
-import { parseKey, type Signed, type SigningAlgorithm, type VerificationKey, verifySignatures } from './bundles/signatures.ts'
+import { applyPatch, isSame, type PatchOperation, valueAt } from './bundles/json-patch.ts'
+import { bundleOf, readBundle } from './bundles/read-bundle.ts'
 import { type BundleRules, type Config, defaultRules, isBundleName } from './config.ts'
 import { PdpError, toPdpError } from './errors.ts'
-import { EvaluationWorkers } from './evaluation-workers.ts'
 import { runGate } from './gate.ts'
 import type { ActiveBundle, ActiveBundles } from './policy/active-bundles.ts'
-import { loadBundle } from './policy/load-bundle.ts'
-import { PolicyInstance } from './policy/policy-instance.ts'
-import { compilePolicyModule, type PolicyModule } from './policy/policy-module.ts'
 import { Shadow, type Shadows } from './policy/shadowed.ts'
-import { createReactorHost, type ReactorHost } from './rego/reactor-host.ts'
 import type { Toolchain } from './rego/toolchain.ts'
 import type { ActName, BundleStore, StoredRevision } from './state/bundle-store.ts'
-import { version } from './version.ts'
 
 /** A bundle that lies on disk. */
 export type BundleSource = Pick<BundleRules, 'name' | 'defaultEntrypoint'> & { readonly path: string }
@@ -47,31 +43,26 @@ export interface LifecycleOptions {
 
 /** Who acts when nobody in particular does. */
 const service = 'service'
+/** Origins of revisions that are the change of another. */
+const changes: ReadonlySet<string> = new Set(['patch', 'delta'])
 /** Candidates that may wait for the gate. */
 const maxWaiting = 8
-/** Bundles that stay compiled, the latest; those with more data than this many characters are read again. */
-const maxLoaded = 4
-const maxLoadedLength = 4_000_000
 
 export class BundleLifecycle {
   readonly #options: LifecycleOptions
-  /** What opa.runtime() answers. */
-  readonly #runtimeJson: string
-  readonly #workers: EvaluationWorkers
-  readonly #keys: readonly VerificationKey[]
-  readonly #loaded = new Map<string, { readonly bundle: Bundle; readonly module: PolicyModule }>()
+  readonly #loader: BundleLoader
+  readonly #signers: BundleSigners
   readonly #lastErrors = new Map<string, PdpError>()
-  #host: Promise<ReactorHost> | undefined
   #activations: Promise<unknown> = Promise.resolve()
   #checks: Promise<unknown> = Promise.resolve()
   #waiting = 0
 
+  /** @throws PdpError ERR_CONFIG_INVALID for a key that cannot be read */
   constructor(options: LifecycleOptions) {
-    const { config, toolchain } = options
+    const { config, toolchain, store, printer } = options
     this.#options = options
-    this.#runtimeJson = JSON.stringify({ version, config: { labels: config.labels }, env: {} })
-    this.#workers = new EvaluationWorkers(config.evaluation, toolchain, this.#runtimeJson)
-    this.#keys = config.keys.map(({ id, algorithm, file }) => ({ id, algorithm, key: readKey(file, algorithm, `keys.${id}`) }))
+    this.#loader = new BundleLoader(config, toolchain, store, printer)
+    this.#signers = new BundleSigners(config)
   }
 
   /** Why the newest candidate of a bundle was not activated; undefined when it was. */
@@ -98,19 +89,27 @@ export class BundleLifecycle {
   }
 
   /**
-   * Takes a bundle in: kept, checked, and activated where it may be.
+   * Takes a bundle in: kept, checked, and activated where it may be. A delta is the change of what is active.
    * @param actor who pushed it
-   * @throws PdpError as readBundle; ERR_BUNDLE_SIGNATURE, ERR_BUNDLE_ROLLBACK; ERR_UNKNOWN_BUNDLE for what is no name; ERR_CONFLICT; ERR_OVERLOADED
+   * @throws PdpError as readBundle, readDelta; ERR_BUNDLE_SIGNATURE, ERR_BUNDLE_ROLLBACK; ERR_UNKNOWN_BUNDLE for what is no name; ERR_CONFLICT; ERR_OVERLOADED
    */
   async push(name: string, archive: Buffer, actor: string, origin: 'push' | 'pull' = 'push'): Promise<Pushed> {
     const { store, toolchain } = this.#options
     const rules = this.#rulesOfTakenIn(name)
     return this.#inLine(async () => {
-      const bundle = await readBundle(archive, { compiler: toolchain, verify: this.#verifier(rules) })
+      const files = await readArchive(archive)
+      // Before anything in it is read.
+      const signed = await this.#signers.verify(rules, files)
+      const delta = readDelta(files)
+      if (delta !== undefined) {
+        const bundle = { ...(await this.#changed(name, delta)), signed }
+        return this.#takeIn(name, bundle, rules, actor, 'delta', delta.base)
+      }
+      const bundle = await bundleOf(archive, files, { compiler: toolchain, signed })
       const { digest, manifest } = bundle
       const same = store
         .listRevisions(name)
-        .find((one) => one.revision !== '' && one.revision === manifest.revision && one.origin !== 'patch')
+        .find((one) => one.revision !== '' && one.revision === manifest.revision && !changes.has(one.origin))
       if (same !== undefined && same.digest !== digest) {
         throw new PdpError(
           'ERR_CONFLICT',
@@ -139,7 +138,7 @@ export class BundleLifecycle {
           `the bundle \`${name}\` is at epoch \`${active?.epoch ?? 0}\`, the change is for \`${epoch}\``,
         )
       }
-      const base = await this.#stored(active.digest)
+      const base = await this.#loader.stored(active.digest)
       const bundle = await readBundle(await withData(base.archive, applyPatch(base.data, operations)))
       return this.#takeIn(name, bundle, rules, actor, 'patch', active.digest)
     })
@@ -149,8 +148,22 @@ export class BundleLifecycle {
    * Approves a revision, and activates it when that was the last approval and nothing else is configured.
    * @throws PdpError as BundleStore.approve
    */
-  async approve(name: string, digest: string, actor: string): Promise<void> {
-    const { status } = this.#options.store.approve(name, digest, actor)
+  approve(name: string, digest: string, actor: string): Promise<void> {
+    return this.#go(this.#options.store.approve(name, digest, actor), actor)
+  }
+
+  /**
+   * Takes in an envelope by which others sign a revision, and activates it when nothing else is missing.
+   * @param envelope JSON text
+   * @throws PdpError ERR_BUNDLE_SIGNATURE; as BundleStore.addSigners
+   */
+  async addEnvelope(name: string, digest: string, envelope: string, actor: string): Promise<void> {
+    const signers = this.#signers.verifyEnvelope(this.rulesOf(name), digest, envelope)
+    await this.#go(this.#options.store.addSigners(name, digest, signers, envelope, actor), actor)
+  }
+
+  /** What may answer now does, where nothing else is configured. */
+  async #go({ name, digest, status }: StoredRevision, actor: string): Promise<void> {
     await this.#options.store.sync()
     if (status === 'ready' && this.rulesOf(name).activation === 'auto') await this.#activateRevision(name, digest, actor, 'activated')
   }
@@ -180,7 +193,7 @@ export class BundleLifecycle {
    * @throws PdpError ERR_UNKNOWN_REVISION; ERR_CONFLICT for one that was rejected
    */
   async shadow(name: string, digest: string | undefined, actor: string): Promise<void> {
-    const { store, shadows, config, printer } = this.#options
+    const { store, shadows, config } = this.#options
     if (digest === undefined) {
       const shadow = shadows.get(name)
       if (shadow === undefined) throw new PdpError('ERR_CONFLICT', `no revision of \`${name}\` answers in the shadow`)
@@ -191,9 +204,7 @@ export class BundleLifecycle {
     const { status } = store.getRevision(name, digest)
     if (status !== 'ready' && status !== 'held')
       throw new PdpError('ERR_CONFLICT', `the revision \`${digest}\` of \`${name}\` is \`${status}\``)
-    const bundle = await this.#stored(digest)
-    const instance = new PolicyInstance(await this.#compiled(bundle), bundle.data, await this.#builtinHost(), config.evaluation, printer)
-    shadows.set(name, new Shadow(digest, instance, config.evaluation.trustedKey, Date.now()))
+    shadows.set(name, new Shadow(digest, await this.#loader.instance(digest), config.evaluation.trustedKey, Date.now()))
     store.note(actor, 'shadow_started', name, digest)
     return store.sync()
   }
@@ -222,60 +233,49 @@ export class BundleLifecycle {
     }
     await store.keepArchive(digest, bundle.archive)
     store.addRevision({ ...factsOf(name, bundle), origin, actor })
-    const report = await this.#check(name, bundle, rules)
-    const needed = Math.max(rules.approvals, report.outcome === 'held' ? 1 : 0)
-    const status = report.outcome === 'rejected' ? 'rejected' : needed > 0 ? 'held' : 'ready'
-    store.setChecked(name, digest, status, needed, JSON.stringify(report), summaryOf(report))
+    const { status } = await this.#check(name, bundle, rules).catch((thrown: unknown) => {
+      store.setInterrupted(name, digest, toPdpError(thrown).message)
+      throw thrown
+    })
     await store.sync()
     // A change is for what it was made from, and for nothing that came between.
     const isNext = status === 'ready' && rules.activation === 'auto' && (base === undefined || store.active(name)?.digest === base)
-    const act = origin === 'patch' ? 'patched' : 'activated'
+    const act = changes.has(origin) ? 'patched' : 'activated'
     const epoch = isNext ? (await this.#activateRevision(name, digest, actor, act)).epoch : undefined
     return { revision: store.getRevision(name, digest), epoch }
   }
 
-  async #check(name: string, bundle: Bundle, rules: BundleRules): Promise<GateReport> {
+  /** @throws PdpError ERR_CONFLICT for a delta of something else than what is active */
+  async #changed(name: string, delta: Delta): Promise<Bundle> {
+    const active = this.#options.store.active(name)?.digest
+    if (active !== delta.base) {
+      throw new PdpError(
+        'ERR_CONFLICT',
+        `the delta is for \`${delta.base.slice(0, 80)}\`, and \`${active ?? 'nothing'}\` is active of \`${name}\``,
+      )
+    }
+    return applyDelta(await this.#loader.stored(delta.base), delta)
+  }
+
+  async #check(name: string, bundle: Bundle, rules: BundleRules): Promise<StoredRevision> {
     const { config, toolchain, store, recordsFolder } = this.#options
-    const active = store.active(name)
-    const { report, module } = await runGate(name, bundle, active && (await this.#stored(active.digest)), rules, {
+    const digest = store.active(name)?.digest
+    const active = digest === undefined ? undefined : await this.#loader.stored(digest)
+    const { report, module } = await runGate(name, bundle, active, rules, {
       toolchain,
-      runtimeJson: this.#runtimeJson,
+      runtimeJson: this.#loader.runtimeJson,
       limits: config.evaluation,
       trustedKey: config.evaluation.trustedKey,
       recordsFolder,
     })
-    if (module !== undefined && report.outcome !== 'rejected') this.#keepLoaded(bundle, module)
-    return report
-  }
-
-  /** Compiling takes the serving thread's time: it is not done again for what was checked or active a little while ago. */
-  async #compiled(bundle: Bundle): Promise<PolicyModule> {
-    const module = this.#loaded.get(bundle.digest)?.module ?? (await compilePolicyModule(bundle.wasm))
-    this.#keepLoaded(bundle, module)
-    return module
-  }
-
-  /** A bundle that was taken in. */
-  async #stored(digest: string): Promise<Bundle> {
-    return this.#loaded.get(digest)?.bundle ?? readBundle(this.#options.store.readArchive(digest))
-  }
-
-  #keepLoaded(bundle: Bundle, module: PolicyModule): void {
-    if (bundle.data.length > maxLoadedLength) return
-    this.#loaded.delete(bundle.digest)
-    this.#loaded.set(bundle.digest, { bundle, module })
-    const [oldest] = this.#loaded.keys()
-    if (this.#loaded.size > maxLoaded && oldest !== undefined) this.#loaded.delete(oldest)
-  }
-
-  /** Who may have signed a bundle. */
-  #verifier({ name, signature }: BundleRules) {
-    const keys = this.#keys.filter(({ id }) => signature.keys?.includes(id) ?? true)
-    return async (files: ReadonlyMap<string, Uint8Array>): Promise<Signed | undefined> => {
-      const signed = await verifySignatures(files, name, { ...signature, scope: signature.scope, keys }, Date.now())
-      if (signed === undefined && signature.required) throw new PdpError('ERR_BUNDLE_SIGNATURE', 'the bundle is not signed, and must be')
-      return signed
-    }
+    if (module !== undefined && report.outcome !== 'rejected') this.#loader.keep(bundle, module)
+    return store.setChecked(name, bundle.digest, {
+      isRejected: report.outcome === 'rejected',
+      neededApprovals: approvalsFor(rules, report, bundle, active),
+      neededSigners: neededSigners(rules),
+      report: JSON.stringify(report),
+      summary: summaryOf(report),
+    })
   }
 
   #checkReady(name: string, digest: string): void {
@@ -286,7 +286,7 @@ export class BundleLifecycle {
   #activateRevision(name: string, digest: string, actor: string, act: ActName): Promise<ActiveBundle> {
     const { defaultEntrypoint } = this.rulesOf(name)
     return this.#inTurn(name, async () => {
-      return this.#activate(name, await this.#stored(digest), defaultEntrypoint, actor, act)
+      return this.#activate(name, await this.#loader.stored(digest), defaultEntrypoint, actor, act)
     })
   }
 
@@ -297,7 +297,8 @@ export class BundleLifecycle {
     await store.keepArchive(digest, archive)
     if (store.active(name)?.digest === digest) return
     store.addRevision({ ...factsOf(name, bundle), origin: 'disk', actor: service })
-    store.setChecked(name, digest, 'ready', 0, '', 'from disk: not checked')
+    const nothing = { isRejected: false, neededApprovals: 0, neededSigners: 0, report: '' }
+    store.setChecked(name, digest, { ...nothing, summary: 'from disk: not checked' })
   }
 
   /** One candidate after another, so that none is judged against what another is about to change. */
@@ -328,7 +329,14 @@ export class BundleLifecycle {
       throw new PdpError('ERR_FILE', `the bundle \`${source.path}\` cannot be read: ${cause.message}`, { cause })
     })
     const rules = this.rulesOf(source.name)
-    if (!info.isDirectory()) return readBundle(await readFile(source.path), { verify: this.#verifier(rules) })
+    if (neededSigners(rules) > 1) {
+      throw new PdpError('ERR_BUNDLE_SIGNATURE', `several have to sign \`${source.name}\`, which a path has no place for: push it`)
+    }
+    if (!info.isDirectory()) {
+      const archive = await readFile(source.path)
+      const files = await readArchive(archive)
+      return bundleOf(archive, files, { signed: await this.#signers.verify(rules, files) })
+    }
     if (rules.signature.required)
       throw new PdpError('ERR_BUNDLE_SIGNATURE', `\`${source.path}\` is a folder, and \`${source.name}\` must be signed`)
     const folder = await readFolder(source.path, toolchain)
@@ -336,31 +344,14 @@ export class BundleLifecycle {
   }
 
   async #activate(name: string, bundle: Bundle, defaultEntrypoint: string | undefined, actor: string, act: ActName): Promise<ActiveBundle> {
-    const { bundles, config, printer, store } = this.#options
+    const { bundles, store } = this.#options
     const current = bundles.get(name)
     if (current?.digest === bundle.digest) return current
-    const { manifest } = bundle
-    const reads = Object.entries(manifest.metadata.verdict?.reads ?? {})
-    const inputReads = Object.fromEntries(reads.map(([path, { input }]) => [path, input]))
-    const functions = Object.fromEntries(reads.map(([path, { builtins }]) => [path, builtins]))
-    const stamp = await loadBundle(
-      {
-        name,
-        revision: manifest.revision,
-        digest: bundle.digest,
-        module: await this.#compiled(bundle),
-        data: bundle.data,
-        modules: bundle.modules,
-        defaultEntrypoint: defaultEntrypoint ?? manifest.metadata.default_entrypoint,
-        inputReads,
-        functions,
-        search: manifest.metadata.search ?? {},
-      },
-      await this.#builtinHost(),
-      config.evaluation,
-      config.evaluation.trustedKey,
-      { printer, remote: this.#workers.configured ? (module, data) => this.#workers.load(module, data) : undefined },
-    )
+    const refusedFromMs = refusedFrom(this.rulesOf(name), store.getRevision(name, bundle.digest).signers)
+    // What is active already stays so, and denies.
+    if (Date.now() >= refusedFromMs && store.active(name)?.digest !== bundle.digest)
+      throw new PdpError('ERR_BUNDLE_EXPIRED', `the signature of \`${bundle.digest}\` expired too long ago`)
+    const stamp = await this.#loader.load(name, bundle, defaultEntrypoint, refusedFromMs)
     const active = stamp(store.recordActivation(name, bundle.digest, actor, act), Date.now())
     // What answers is what would answer after a crash.
     await store.sync()
@@ -369,35 +360,26 @@ export class BundleLifecycle {
     return active
   }
 
-  #builtinHost(): Promise<ReactorHost> {
-    this.#host ??= createReactorHost(this.#options.toolchain, this.#runtimeJson)
-    return this.#host
-  }
-
   /** Lets go of threads. */
   async close(): Promise<void> {
     await this.#checks
-    await this.#workers.close()
+    await this.#loader.close()
   }
 }
 
 function factsOf(name: string, { digest, manifest, signed, archive }: Bundle) {
-  return {
-    name,
-    digest,
-    revision: manifest.revision,
-    bytes: archive.length,
-    ...(signed !== undefined && { signed: JSON.stringify(signed), sequence: signed.sequence }),
-  }
+  return { name, digest, revision: manifest.revision, bytes: archive.length, signer: signed }
 }
 
-/** @throws PdpError ERR_CONFIG_INVALID */
-function readKey(file: string, algorithm: SigningAlgorithm, where: string): VerificationKey['key'] {
-  let text: string
-  try {
-    text = readFileSync(file, 'utf8')
-  } catch (cause) {
-    throw new PdpError('ERR_CONFIG_INVALID', `${where}: \`${file}\` cannot be read: ${(cause as Error).message}`, { cause })
-  }
-  return parseKey(text, algorithm, 'public', where)
+function neededSigners({ signature }: BundleRules): number {
+  return signature.threshold > 1 ? signature.threshold : 0
+}
+
+/** What every revision needs, and what its changes of data do: granting a role is a change of data. */
+function approvalsFor({ approvals, dataApprovals }: BundleRules, report: GateReport, bundle: Bundle, active: Bundle | undefined): number {
+  const touched = dataApprovals.filter(({ root }) => {
+    const [before, after] = [active, bundle].map((one) => one && valueAt(one.data, root.split('/')))
+    return before === undefined || after === undefined ? before !== after : !isSame(before, after)
+  })
+  return Math.max(approvals, report.outcome === 'held' ? 1 : 0, ...touched.map(({ approvals }) => approvals))
 }

@@ -146,6 +146,17 @@ const signatureSchema = z.strictObject({
   scope: z.string().min(1).optional().describe('Scope that the signature must have.'),
   requireExpiry: z.boolean().default(false).describe('Whether the signed part must say when it expires.'),
   requireSequence: z.boolean().default(false).describe('Whether the signed part must have a sequence number, which only goes up.'),
+  threshold: z
+    .int()
+    .min(1)
+    .max(16)
+    .default(1)
+    .describe('Different keys that must have signed, in the archive or by envelopes, where more than one is wanted.'),
+  expiryGraceMs: z
+    .int()
+    .min(0)
+    .default(86_400_000)
+    .describe('How long what is active goes on answering behind the expiry of its signature; then it denies. Milliseconds.'),
 })
 
 const pullSchema = z.strictObject({
@@ -177,6 +188,15 @@ const bundleSchema = z.strictObject({
     .enum(['auto', 'manual'])
     .default('auto')
     .describe('Whether a revision answers as soon as it may, or when somebody says so.'),
+  dataApprovals: z
+    .array(
+      z.strictObject({
+        root: z.string().regex(/^[^/]+(?:\/[^/]+)*$/, 'a path such as `rbac/grants`'),
+        approvals: z.int().min(1).max(16).default(1),
+      }),
+    )
+    .default([])
+    .describe('Approvals that a revision needs where it changes the data below a `root`.'),
   gate: gateSchema.prefault({}),
   signature: signatureSchema.prefault({}),
 })

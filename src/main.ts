@@ -10,6 +10,7 @@ import { fmtCommand } from './cli/fmt.ts'
 import { exitCodes, printError } from './cli/output.ts'
 import { pushCommand } from './cli/push.ts'
 import { serveCommand } from './cli/serve.ts'
+import { signCommand } from './cli/sign.ts'
 import { testCommand } from './cli/test.ts'
 import { version } from './version.ts'
 
@@ -25,6 +26,7 @@ for (const add of [
   checkCommand,
   fmtCommand,
   evalCommand,
+  signCommand,
   pushCommand,
   bundlesCommand,
   doctorCommand,

@@ -1,19 +1,18 @@
 // The composition root: reads from top to bottom as a decision goes,
 //   transport → identity → shadowed(recorded(budgeted(filtered(explained(engine))))) → transport
 // and back again when it stops. Nothing here decides anything.
-import { readFileSync, statSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { type AddressInfo, BlockList, isIPv6 } from 'node:net'
 import type { FastifyBaseLogger } from 'fastify'
 import { createRecordWriter } from './audit/decision-record.ts'
 import { openFileLog } from './audit/file-log.ts'
 import { recorded } from './audit/recorded.ts'
-import { createBundleAdmin } from './bundle-admin.ts'
-import { BundleLifecycle, type BundleSource } from './bundle-lifecycle.ts'
-import { pull } from './bundles/pull.ts'
-import { watchFolder } from './bundles/watch-folder.ts'
+import { bundleInfo, createBundleAdmin } from './bundle-admin.ts'
+import { BundleLifecycle } from './bundle-lifecycle.ts'
+import { activateAll, pullAll, watchAll, watchExpiries } from './bundle-sources.ts'
 import { type Config, isLoopback } from './config.ts'
 import { withStepBudget } from './decision/step-budget.ts'
-import { formatFinding, PdpError, toPdpError } from './errors.ts'
+import { PdpError } from './errors.ts'
 import { createOperators } from './identity/operators.ts'
 import { createTokenFile } from './identity/token-file.ts'
 import { ActiveBundles } from './policy/active-bundles.ts'
@@ -22,7 +21,6 @@ import { explained } from './policy/explained.ts'
 import { filtered } from './policy/filtered.ts'
 import { type Shadows, shadowed } from './policy/shadowed.ts'
 import { Toolchain } from './rego/toolchain.ts'
-import type { BundleStore } from './state/bundle-store.ts'
 import { StateFolder } from './state/state-folder.ts'
 import { type MetadataKey, parseMetadataKey } from './transport/authzen-metadata.ts'
 import { splitPolicy } from './transport/decide-request.ts'
@@ -99,17 +97,7 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
       opa_version: opa,
       toolchain_sha256: toolchainSha256,
       started_at: startedAt.toISOString(),
-      bundles: bundles.list().map((bundle) => ({
-        name: bundle.name,
-        revision: bundle.revision,
-        digest: bundle.digest,
-        epoch: bundle.epoch,
-        activated_at: new Date(bundle.activatedAtMs).toISOString(),
-        entrypoints: [...bundle.entrypoints.keys()],
-        default_entrypoint: bundle.defaultEntrypoint?.identity.entrypoint,
-        memory_bytes: bundle.instance.memoryBytes,
-        last_error: lifecycle.lastError(bundle.name)?.message,
-      })),
+      bundles: bundles.list().map((bundle) => bundleInfo(bundle, lifecycle, store)),
     })
     const isDecideToken =
       config.authentication.decideTokenFile === undefined ? undefined : createTokenFile(config.authentication.decideTokenFile)
@@ -125,6 +113,8 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
         const reasons: string[] = []
         if (draining) reasons.push('draining')
         if (bundles.list().length === 0) reasons.push('no bundle is active')
+        for (const { name, refusedFromMs } of bundles.list())
+          if (Date.now() >= refusedFromMs) reasons.push(`the signature of the bundle \`${name}\` expired too long ago`)
         if (!decisionLog.available) reasons.push('the decision log cannot be written')
         return reasons
       },
@@ -158,6 +148,7 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
     const grpcPort = await grpc.listen(config.server.host, config.server.grpcPort)
     if (config.watch) closers.push(watchAll(config, lifecycle, log))
     closers.push(pullAll(config, lifecycle, log))
+    closers.push(watchExpiries(bundles, store, log))
 
     const { port } = http.app.server.address() as AddressInfo
     const host = config.server.host.includes(':') ? `[${config.server.host}]` : config.server.host
@@ -182,65 +173,6 @@ function printerOf(log: FastifyBaseLogger): ((text: string) => void) | undefined
   return log.level === 'debug' || log.level === 'trace'
     ? (text) => log.debug({ printed: text.slice(0, maxPrintedLength) }, 'a policy printed')
     : undefined
-}
-
-/** What is configured by a path, and what was pushed to an earlier run; without any path, whatever was active then. */
-async function activateAll(config: Config, lifecycle: BundleLifecycle, store: BundleStore, log: FastifyBaseLogger): Promise<void> {
-  const sources = sourcesOf(config)
-  for (const source of sources) {
-    const active = await lifecycle.activateSource(source)
-    log.info({ bundle: active.name, digest: active.digest, epoch: active.epoch }, 'bundle activated')
-  }
-  for (const { name, digest } of store.activeBundles()) {
-    if (sources.some((source) => source.name === name)) continue
-    if (sources.length > 0 && !store.wasPushed(name, digest)) continue
-    const active = await lifecycle.activateStored(name, digest)
-    log.info({ bundle: active.name, digest: active.digest, epoch: active.epoch }, 'last good bundle activated')
-  }
-}
-
-function sourcesOf({ bundles }: Config): BundleSource[] {
-  return bundles.flatMap(({ name, path, defaultEntrypoint }) => (path === undefined ? [] : [{ name, path, defaultEntrypoint }]))
-}
-
-function watchAll(config: Config, lifecycle: BundleLifecycle, log: FastifyBaseLogger): () => void {
-  const folders = sourcesOf(config).filter((source) => statSync(source.path).isDirectory())
-  const stops = folders.map((source) =>
-    watchFolder(source.path, async () => {
-      try {
-        const active = await lifecycle.activateSource(source)
-        log.info({ bundle: active.name, digest: active.digest, epoch: active.epoch }, 'bundle activated after a change')
-      } catch (thrown) {
-        const error = toPdpError(thrown)
-        const findings = error.findings.map(formatFinding)
-        log.error(
-          { bundle: source.name, code: error.code, findings },
-          `the change is not active, the old policy stays: ${findings[0] ?? error.message}`,
-        )
-      }
-    }),
-  )
-  return () => {
-    for (const stop of stops) stop()
-  }
-}
-
-/** What servers have is taken in like what is pushed, by the server's address. */
-function pullAll(config: Config, lifecycle: BundleLifecycle, log: FastifyBaseLogger): () => Promise<void> {
-  const pullers = config.bundles.flatMap(({ name, pull: source }) => {
-    if (source === undefined) return []
-    const actor = `pull:${new URL(source.url).host}`
-    const take = async (archive: Buffer) => {
-      const { revision, epoch } = await lifecycle.push(name, archive, actor, 'pull')
-      log.info({ bundle: name, digest: revision.digest, status: revision.status, epoch }, 'bundle pulled')
-    }
-    const onError = ({ code, message, cause }: PdpError) =>
-      log.error({ bundle: name, code, cause: (cause as Error | undefined)?.message }, `${message}; what is active stays`)
-    return [pull({ ...source, tokenFile: source.tokenFile, maxBytes: config.server.maxBundleBytes }, take, onError)]
-  })
-  return async () => {
-    await Promise.all(pullers.map((puller) => puller.close()))
-  }
 }
 
 function readMetadataKey({ authzen: { metadataKeyFile: file } }: Config): MetadataKey | undefined {

@@ -71,9 +71,14 @@ export async function buildBundle(folder: PolicyFolder, compiler: Compiler, opti
   return writeArchive(files)
 }
 
-/** The same archive with other data, in one file at its top, and without its signatures, which were for the old data. */
-export async function withData(archive: Buffer, data: JsonText): Promise<Buffer> {
-  const files = await readArchive(archive)
+/**
+ * The same archive with other data, in one file at its top, and without its signatures, which were for the old data.
+ * @param revision its new label; undefined: as before
+ */
+export async function withData(archive: Buffer, data: JsonText, revision?: string): Promise<Buffer> {
+  const files: Map<string, Uint8Array | string> = await readArchive(archive)
+  const manifest = files.get('.manifest')
+  if (revision !== undefined) files.set('.manifest', JSON.stringify({ ...JSON.parse(String(manifest ?? '{}')), revision }))
   const rest = [...files].filter(([path]) => !/(?:^|\/)data\.json$/.test(path) && path !== signaturesFile)
   return writeArchive(new Map<string, Uint8Array | string>([...rest, ['data.json', data]]))
 }

@@ -23,6 +23,7 @@ const manifestSchema = z.looseObject({
   metadata: z
     .looseObject({
       default_entrypoint: z.string().optional(),
+      base: z.string().optional(),
       search: z
         .object({ subject: candidatesSchema.default({}), resource: candidatesSchema.default({}), action: candidatesSchema.default({}) })
         .partial()

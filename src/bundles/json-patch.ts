@@ -35,7 +35,7 @@ export function applyPatch(document: JsonText, operations: readonly PatchOperati
 }
 
 function apply(text: JsonText, { op, path, from, value }: PatchOperation): JsonText {
-  const keys = pointer(path)
+  const keys = pathOf(path)
   switch (op) {
     case 'add':
       return change(text, keys, () => wanted(value), 'add')
@@ -47,9 +47,9 @@ function apply(text: JsonText, { op, path, from, value }: PatchOperation): JsonT
       if (!isSame(read(text, keys), wanted(value))) throw refused('the value is another')
       return text
     case 'copy':
-      return change(text, keys, () => read(text, pointer(from ?? '')), 'add')
+      return change(text, keys, () => read(text, pathOf(from ?? '')), 'add')
     case 'move': {
-      const source = pointer(from ?? '')
+      const source = pathOf(from ?? '')
       if (keys.length > source.length && source.every((key, i) => keys[i] === key)) throw refused('a value cannot move into itself')
       const moved = read(text, source)
       return change(
@@ -86,6 +86,17 @@ function change(text: JsonText, [key, ...rest]: readonly string[], make: () => J
   return `[${elements.join(',')}]`
 }
 
+/** @returns undefined where there is nothing */
+export function valueAt(text: JsonText, keys: readonly string[]): JsonText | undefined {
+  let at: JsonText | undefined = text
+  for (const key of keys) {
+    if (at?.startsWith('[')) at = /^(?:0|[1-9]\d{0,9})$/.test(key) ? elementsOf(at)[Number(key)] : undefined
+    else if (at?.startsWith('{')) at = membersOf(at).get(key)
+    else return undefined
+  }
+  return at
+}
+
 function read(text: JsonText, keys: readonly string[]): JsonText {
   let at = text
   for (const key of keys) {
@@ -104,7 +115,8 @@ function index(key: string, length: number, isAdding: boolean): number {
   return at
 }
 
-function pointer(path: string): string[] {
+/** The keys of a JSON pointer. @throws PdpError ERR_BUNDLE_DATA */
+export function pathOf(path: string): string[] {
   if (path === '') return []
   if (!/^(?:\/(?:[^~/]|~[01])*)+$/.test(path)) throw refused('the path is no JSON pointer')
   return path
@@ -114,7 +126,7 @@ function pointer(path: string): string[] {
 }
 
 /** Values are the same when their members are, in any order; numbers are compared by value. */
-function isSame(a: JsonText, b: JsonText): boolean {
+export function isSame(a: JsonText, b: JsonText): boolean {
   return canonical(JSON.parse(a)) === canonical(JSON.parse(b))
 }
 

@@ -4,23 +4,31 @@ import { type ArchiveLimits, digestOf, readArchive } from './archive.ts'
 import { buildBundle, type Compiler } from './build-bundle.ts'
 import { type Bundle, extraFiles, parseManifest } from './bundle.ts'
 import { mergeData } from './data-document.ts'
+import { checkRoots } from './roots.ts'
 import type { Signed } from './signatures.ts'
 
 export interface ReadBundleOptions {
-  readonly limits?: ArchiveLimits
-  readonly compiler?: Compiler
-  /** Looks at the signature; undefined: nobody does. */
-  readonly verify?: (files: ReadonlyMap<string, Uint8Array>) => Promise<Signed | undefined>
+  readonly limits?: ArchiveLimits | undefined
+  readonly compiler?: Compiler | undefined
+  /** Who signed it, as somebody found who looked before. */
+  readonly signed?: Signed | undefined
+}
+
+/** @throws PdpError as readArchive, and as bundleOf */
+export async function readBundle(archive: Buffer, options: ReadBundleOptions = {}): Promise<Bundle> {
+  return bundleOf(archive, await readArchive(archive, options.limits), options)
 }
 
 /**
- * @throws PdpError as readArchive; ERR_BUNDLE_INVALID when policy.wasm is missing or the manifest is malformed,
- * ERR_BUNDLE_DATA; ERR_REGO of the compiler; as `verify`
+ * @param files of the archive
+ * @throws PdpError ERR_BUNDLE_INVALID when policy.wasm is missing or the manifest is malformed, ERR_BUNDLE_DATA, ERR_BUNDLE_ROOTS;
+ * ERR_REGO of the compiler
  */
-export async function readBundle(archive: Buffer, { limits, compiler, verify }: ReadBundleOptions = {}): Promise<Bundle> {
-  const files = await readArchive(archive, limits)
-  // Before anything in it is read.
-  const signed = await verify?.(files)
+export async function bundleOf(
+  archive: Buffer,
+  files: ReadonlyMap<string, Buffer>,
+  { limits, compiler, signed }: ReadBundleOptions = {},
+): Promise<Bundle> {
   const text = (path: string) => {
     const content = files.get(path)
     return content === undefined ? undefined : decode(path, content)
@@ -43,10 +51,11 @@ export async function readBundle(archive: Buffer, { limits, compiler, verify }: 
     inputSchema: text(extraFiles.inputSchema),
     vectors: text(extraFiles.vectors),
   }
+  checkRoots(manifest, parts.data)
   const wasm = files.get('policy.wasm')
   if (wasm !== undefined) return { ...parts, digest: digestOf(archive), wasm, archive }
   if (compiler !== undefined && Object.keys(modules).length > 0) {
-    return { ...(await readBundle(await buildBundle(parts, compiler), limits === undefined ? {} : { limits })), signed }
+    return { ...(await readBundle(await buildBundle(parts, compiler), { limits })), signed }
   }
   throw new PdpError('ERR_BUNDLE_INVALID', 'the archive has no policy.wasm: make it with `verdict build` or `opa build -t wasm`')
 }

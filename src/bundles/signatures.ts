@@ -2,7 +2,7 @@
 // `opa sign`, verified with keys of the configuration. Ours also say the hashes of the raw bytes, and may say an expiry, a
 // sequence number and the bundle's name.
 // @see https://www.openpolicyagent.org/docs/management-bundles#signing
-import { createHash, createPrivateKey, createPublicKey, createSecretKey, type KeyObject } from 'node:crypto'
+import { createHash, createHmac, createPrivateKey, createPublicKey, createSecretKey, type KeyObject } from 'node:crypto'
 import { CompactSign, type CompactVerifyResult, compactVerify, decodeProtectedHeader } from 'jose'
 import { z } from 'zod'
 import { elementsOf, membersOf } from '../decision/json-text.ts'
@@ -53,6 +53,8 @@ export interface SignatureDemands {
 export interface Signed {
   readonly keyId: string
   readonly algorithm: string
+  /** Of the key, so that one key under two IDs is one signer. */
+  readonly fingerprint: string
   readonly issuer: string | undefined
   readonly expiresAtMs: number | undefined
   readonly sequence: number | undefined
@@ -124,6 +126,7 @@ export async function verifySignatures(
   return {
     keyId: key.id,
     algorithm: key.algorithm,
+    fingerprint: fingerprintOf(key.key),
     issuer: claims.iss,
     expiresAtMs: claims.exp === undefined ? undefined : claims.exp * 1_000,
     sequence: claims.verdict?.sequence,
@@ -180,6 +183,15 @@ export function parseKey(text: string, algorithm: SigningAlgorithm, kind: 'publi
         : key.asymmetricKeyType === 'rsa' && modulusLength >= 2_048
   if (!fits) throw unusable(where, `the key is none for ${algorithm}`)
   return key
+}
+
+/** SHA-256 of a key, hexadecimal. */
+export function fingerprintOf(key: KeyObject): string {
+  return key.type === 'secret'
+    ? createHmac('sha256', key).update('fingerprint').digest('hex')
+    : createHash('sha256')
+        .update(key.export({ type: 'spki', format: 'der' }))
+        .digest('hex')
 }
 
 function unusable(where: string, what: string, cause?: unknown): PdpError {

@@ -1,32 +1,28 @@
 // verdict build: a folder of Rego and data becomes a bundle with policy.wasm.
-import { readFile, writeFile } from 'node:fs/promises'
-import { type Command, Option } from 'commander'
+import { writeFile } from 'node:fs/promises'
+import type { Command } from 'commander'
 import { digestOf, readArchive, writeArchive } from '../bundles/archive.ts'
 import { buildBundle } from '../bundles/build-bundle.ts'
 import { readFolder } from '../bundles/folder.ts'
 import { readBundle } from '../bundles/read-bundle.ts'
-import { parseKey, type SigningAlgorithm, signaturesFile, signFiles, signingAlgorithms } from '../bundles/signatures.ts'
+import { signaturesFile, signFiles } from '../bundles/signatures.ts'
 import { PdpError } from '../errors.ts'
 import { print, printJson } from './output.ts'
+import { expiryOf, numberOf, type SigningOptions, signingKeyOf, withSigningOptions } from './signing-options.ts'
 import { withToolchain } from './with-toolchain.ts'
 
-interface BuildCommandOptions {
+interface BuildCommandOptions extends SigningOptions {
   output: string
   entrypoint?: string[]
   revision?: string
   signingKey?: string
-  signingAlg?: string
-  keyId?: string
   scope?: string
-  expiresDays?: string
   sequence?: string
-  signedName?: string
   json?: boolean
 }
 
 export function buildCommand(program: Command): void {
-  program
-    .command('build')
+  withSigningOptions(program.command('build'))
     .description('compile a folder to an OPA bundle with policy.wasm')
     .argument('<dir>', 'folder of Rego and data')
     .requiredOption('-o, --output <file>', 'the bundle to write, .tar.gz')
@@ -37,12 +33,8 @@ export function buildCommand(program: Command): void {
     )
     .option('--revision <label>', "the author's label")
     .option('--signing-key <file>', 'sign with this private key in PEM, or the secret of an HS algorithm')
-    .addOption(new Option('--signing-alg <alg>', 'algorithm of the signature').choices([...signingAlgorithms]).default('RS256'))
-    .option('--key-id <id>', 'ID of the key, by which the service finds its own')
     .option('--scope <scope>', 'scope of the signature')
-    .option('--expires-days <days>', 'days until the signature expires')
     .option('--sequence <number>', 'number that goes up with every bundle, against rollback')
-    .option('--signed-name <name>', 'the only name under which the bundle may be served')
     .option('--json', 'print a JSON report')
     .addHelpText(
       'after',
@@ -82,30 +74,14 @@ The same sources give the same bytes. \`opa eval -b bundle.tar.gz\` reads the bu
 }
 
 async function sign(archive: Buffer, file: string, options: BuildCommandOptions): Promise<Buffer> {
-  const text = await readFile(file, 'utf8').catch((cause: Error) => {
-    throw new PdpError('ERR_FILE', `\`${file}\` cannot be read: ${cause.message}`, { cause })
-  })
-  const algorithm = options.signingAlg as SigningAlgorithm
-  const key = parseKey(text, algorithm, 'private', '--signing-key')
+  const key = await signingKeyOf(file, options)
   const files = await readArchive(archive)
   const now = Date.now()
-  const days = numberOf('--expires-days', options.expiresDays)
   const claims = {
     scope: options.scope,
-    expiresAtMs: days === undefined ? undefined : now + days * 86_400_000,
+    expiresAtMs: expiryOf(options, now),
     sequence: numberOf('--sequence', options.sequence),
     bundle: options.signedName,
   }
-  return writeArchive(
-    new Map<string, Uint8Array | string>([
-      ...files,
-      [signaturesFile, await signFiles(files, { id: options.keyId, algorithm, key }, claims, now)],
-    ]),
-  )
-}
-
-function numberOf(option: string, text: string | undefined): number | undefined {
-  if (text === undefined) return undefined
-  if (!/^\d{1,15}$/.test(text)) throw new PdpError('ERR_USAGE', `${option} must be a whole number, not \`${text}\``)
-  return Number(text)
+  return writeArchive(new Map<string, Uint8Array | string>([...files, [signaturesFile, await signFiles(files, key, claims, now)]]))
 }

@@ -1,4 +1,5 @@
 // verdict bundles: the life of bundles on a running service.
+import { readFile } from 'node:fs/promises'
 import type { Command } from 'commander'
 import type { Bundle } from '../bundles/bundle.ts'
 import { type GateReport, reportLines } from '../bundles/gate-report.ts'
@@ -23,6 +24,11 @@ export function bundlesCommand(program: Command): void {
     diff,
   )
   add('approve <name> <digest>', 'approve what another one pushed', 'verdict bundles approve main 3f2a9c').action(approve)
+  add(
+    'sign <name> <digest> <envelope>',
+    'hand in an envelope that `verdict sign` wrote',
+    'verdict bundles sign main 3f2a9c bundle.audit.json',
+  ).action(sign)
   add('activate <name> <digest>', 'let a revision that is ready answer', 'verdict bundles activate main 3f2a9c').action(activate)
   add('rollback <name> [digest]', 'go back to what was active before', 'verdict bundles rollback main').action(rollback)
   add(
@@ -53,10 +59,11 @@ async function list(name: string | undefined, options: ServerOptions): Promise<v
   else for (const revision of revisions) print(line(revision))
 }
 
-function line({ digest, revision, status, active, epoch, pushed_at, pushed_by, approved_by }: RevisionInfo): string {
+function line({ digest, revision, status, active, epoch, pushed_at, pushed_by, approved_by, signed_by }: RevisionInfo): string {
   const said = active ? paint('green', `active, epoch ${epoch}`) : status
   const approved = approved_by.length > 0 ? `, approved by ${approved_by.join(', ')}` : ''
-  return `${short(digest)} ${said} ${pushed_at} by ${pushed_by}${approved} ${revision}`.trimEnd()
+  const signed = signed_by.length > 0 ? `, signed by ${signed_by.join(', ')}` : ''
+  return `${short(digest)} ${said} ${pushed_at} by ${pushed_by}${approved}${signed} ${revision}`.trimEnd()
 }
 
 async function show(name: string, digest: string, options: ServerOptions): Promise<void> {
@@ -68,6 +75,20 @@ async function show(name: string, digest: string, options: ServerOptions): Promi
 
 async function approve(name: string, digest: string, options: ServerOptions): Promise<void> {
   finish(await askServer<RevisionInfo>(options, 'POST', at(name, '/approve'), { digest: await whole(name, digest, options) }), options)
+}
+
+async function sign(name: string, digest: string, file: string, options: ServerOptions): Promise<void> {
+  const text = await readFile(file, 'utf8').catch((cause: Error) => {
+    throw new PdpError('ERR_FILE', `\`${file}\` cannot be read: ${cause.message}`, { cause })
+  })
+  let envelope: unknown
+  try {
+    envelope = JSON.parse(text)
+  } catch (cause) {
+    throw new PdpError('ERR_USAGE', `\`${file}\` is no envelope: ${(cause as Error).message}`, { cause })
+  }
+  const body = { digest: await whole(name, digest, options), envelope }
+  finish(await askServer<RevisionInfo>(options, 'POST', at(name, '/signatures'), body), options)
 }
 
 async function activate(name: string, digest: string, options: ServerOptions): Promise<void> {

@@ -39,19 +39,29 @@ Exit code 1: the checks rejected the bundle; what was active goes on answering.`
 }
 
 export function printPushed(revision: RevisionInfo): void {
-  const { name, digest, status, needed_approvals: needed, approved_by: approved } = revision
+  const { name, digest, status } = revision
+  const missing = missingOf(revision)
   const report = revision.report as GateReport | undefined
   if (report !== undefined) for (const line of reportLines(report)) print(`  ${line}`)
   const said = revision.active
     ? paint('green', `active, epoch ${revision.epoch}`)
     : status === 'held'
-      ? paint('yellow', `held: ${needed - approved.length} approval${needed - approved.length === 1 ? '' : 's'} missing`)
+      ? paint('yellow', `held: ${missing.join(' and ')} missing`)
       : status === 'ready'
         ? paint('green', 'ready')
         : paint('red', status)
   print(`${paint('bold', name)} ${digest} ${said}`)
-  if (status === 'held') print(`Somebody else approves it: verdict bundles approve ${name} ${short(digest)}`)
+  if (status === 'held' && missing.some((one) => one.includes('signature')))
+    print(`Another key signs it: verdict sign, then verdict bundles sign ${name} ${short(digest)} ENVELOPE`)
+  if (status === 'held' && missing.some((one) => one.includes('approval')))
+    print(`Somebody else approves it: verdict bundles approve ${name} ${short(digest)}`)
   if (status === 'ready' && !revision.active) print(`It answers after: verdict bundles activate ${name} ${short(digest)}`)
+}
+
+/** What a revision waits for, in words. */
+export function missingOf({ needed_approvals, approved_by, needed_signers, signed_by }: RevisionInfo): string[] {
+  const words = { approval: needed_approvals - approved_by.length, signature: needed_signers - signed_by.length }
+  return Object.entries(words).flatMap(([word, count]) => (count > 0 ? [`${count} ${word}${count === 1 ? '' : 's'}`] : []))
 }
 
 export function short(digest: string): string {

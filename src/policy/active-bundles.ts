@@ -35,6 +35,8 @@ export interface ActiveBundle {
   readonly modules: Readonly<Record<string, string>>
   /** JSON text. */
   readonly data: string
+  /** From when on it does not answer any longer, as its signature has expired; Infinity: never. Milliseconds since 1970. */
+  readonly refusedFromMs: number
   /** Who and what there is, as the bundle declares it for searches. */
   readonly candidates: Candidates
 }

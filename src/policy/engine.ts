@@ -29,6 +29,10 @@ export function createEngine(bundles: ActiveBundles, options: EngineOptions): De
         )
         return { outcome: 'error', error, policy, maxAgeMs: 0, cached: false, steps: 0 }
       }
+      if (request.timeMs >= bundle.refusedFromMs) {
+        const error = new PdpError('ERR_BUNDLE_EXPIRED', `the signature of the bundle \`${bundle.name}\` expired too long ago`)
+        return { outcome: 'error', error, policy, maxAgeMs: 0, cached: false, steps: 0 }
+      }
       const trusted = trustedFacts(request, entrypoint.readsTime)
       try {
         const input = withTrusted(request.input, options.trustedKey, entrypoint.readsTrusted ? trusted : undefined)

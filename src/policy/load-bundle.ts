@@ -24,6 +24,8 @@ export interface BundleParts {
   readonly functions: Readonly<Record<string, readonly string[]>>
   /** Where the data says who and what there is. */
   readonly search: CandidatePaths
+  /** Milliseconds since 1970; default: never. */
+  readonly refusedFromMs?: number | undefined
 }
 
 /** Puts a policy where the network is; undefined: nowhere. */
@@ -79,6 +81,7 @@ export async function loadBundle(
       defaultEntrypoint: defaultPath === undefined ? undefined : entrypoints.get(defaultPath),
       modules: parts.modules,
       data: parts.data,
+      refusedFromMs: parts.refusedFromMs ?? Number.POSITIVE_INFINITY,
       candidates: findCandidates(parts.data, parts.search),
     }
   }

@@ -1,11 +1,10 @@
 // What the service knows of bundles across restarts: revisions with the report of their checks, approvals, activations, and an
 // append-only table of every act. Archives lie beside the database, by digest. Whatever moment the process dies at, a revision is
 // there whole or not at all: its archive is on disk before its row, and each change is one transaction with its act.
-import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
-import { open, rename, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { open } from 'node:fs/promises'
 import type { DatabaseSync } from 'node:sqlite'
 import { PdpError } from '../errors.ts'
+import { Archives } from './archives.ts'
 
 /** `checking`: the gate is at work; `interrupted`: it was when the service ended; `held`: waits for approval. */
 export type RevisionStatus = 'checking' | 'interrupted' | 'rejected' | 'held' | 'ready'
@@ -24,11 +23,36 @@ export interface StoredRevision {
   readonly bytes: number
   /** Report of the gate as JSON text; empty before it ran. */
   readonly report: string
-  /** Who signed it, as JSON text; empty: nobody. */
-  readonly signed: string
   /** Approvals that it needs beside the pusher. */
   readonly needed: number
+  /** Different keys that must have signed it. */
+  readonly neededSigners: number
+  /** One for each key. */
+  readonly signers: readonly StoredSigner[]
   readonly approvedBy: readonly string[]
+}
+
+/** Who signed a revision, in its archive or by an envelope. */
+export interface StoredSigner {
+  readonly keyId: string
+  readonly algorithm: string
+  /** Of the key. */
+  readonly fingerprint: string
+  readonly issuer: string | undefined
+  readonly expiresAtMs: number | undefined
+  /** Signed number that only goes up; undefined: there is none. */
+  readonly sequence: number | undefined
+}
+
+/** What the gate says: what holds a revision back, if anything. */
+export interface Checked {
+  readonly isRejected: boolean
+  readonly neededApprovals: number
+  readonly neededSigners: number
+  /** As JSON text. */
+  readonly report: string
+  /** The report in a few words. */
+  readonly summary: string
 }
 
 /** What somebody did; `seq` counts up without gaps. */
@@ -48,6 +72,7 @@ export type ActName =
   | 'pushed'
   | 'checked'
   | 'approved'
+  | 'signed'
   | 'activated'
   | 'rolled_back'
   | 'patched'
@@ -67,8 +92,12 @@ const schema = `
 CREATE TABLE IF NOT EXISTS active_bundle (name TEXT PRIMARY KEY, digest TEXT NOT NULL, epoch INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS revision (
   name TEXT NOT NULL, digest TEXT NOT NULL, revision TEXT NOT NULL, origin TEXT NOT NULL, pushed_by TEXT NOT NULL,
-  pushed_at INTEGER NOT NULL, status TEXT NOT NULL, bytes INTEGER NOT NULL, report TEXT NOT NULL DEFAULT '', signed TEXT NOT NULL DEFAULT '', needed INTEGER NOT NULL DEFAULT 0,
-  PRIMARY KEY (name, digest)
+  pushed_at INTEGER NOT NULL, status TEXT NOT NULL, bytes INTEGER NOT NULL, report TEXT NOT NULL DEFAULT '', needed INTEGER NOT NULL DEFAULT 0,
+  needed_signers INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (name, digest)
+) STRICT;
+CREATE TABLE IF NOT EXISTS signer (
+  name TEXT NOT NULL, digest TEXT NOT NULL, fingerprint TEXT NOT NULL, key_id TEXT NOT NULL, algorithm TEXT NOT NULL, issuer TEXT,
+  expires_at INTEGER, sequence INTEGER, envelope TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (name, digest, fingerprint)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS approval (
   name TEXT NOT NULL, digest TEXT NOT NULL, actor TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (name, digest, actor)
@@ -93,15 +122,13 @@ export interface NewRevision {
   readonly actor: string
   /** Of the archive. */
   readonly bytes: number
-  /** Who signed it, as JSON text; absent: nobody. */
-  readonly signed?: string | undefined
-  /** Signed number that only goes up; absent: there is none. */
-  readonly sequence?: number | undefined
+  /** Who signed it in the archive; absent: nobody. */
+  readonly signer?: StoredSigner | undefined
 }
 
 export class BundleStore {
   readonly #database: DatabaseSync
-  readonly #folder: string
+  readonly #archives: Archives
   readonly #logFile: string
   readonly #now: () => number
   readonly #listeners = new Set<() => void>()
@@ -112,17 +139,20 @@ export class BundleStore {
    */
   constructor(database: DatabaseSync, folder: string, logFile: string, now: () => number = Date.now) {
     this.#database = database
-    this.#folder = folder
+    this.#archives = new Archives(folder)
     this.#logFile = logFile
     this.#now = now
     database.exec(schema)
+    // Folders of before there were signers.
+    if (!this.#all('PRAGMA table_info(revision)').some(({ name }) => name === 'needed_signers'))
+      database.exec('ALTER TABLE revision ADD COLUMN needed_signers INTEGER NOT NULL DEFAULT 0')
     this.#inOne(() => {
       for (const { name, digest } of this.#all("SELECT name, digest FROM revision WHERE status = 'checking'")) {
-        this.#run("UPDATE revision SET status = 'interrupted' WHERE name = ? AND digest = ?", name, digest)
-        this.#note('service', 'interrupted', name as string, digest as string, 0, 'the service ended while it was checked')
+        this.#interrupt(name, digest, 'the service ended while it was checked')
       }
     })
-    this.#dropStrays()
+    const known = this.#all('SELECT digest FROM revision UNION SELECT digest FROM active_bundle')
+    this.#archives.keepOnly(known.map(({ digest }) => digest))
   }
 
   /** The bundles that were active when the service last ran. */
@@ -132,23 +162,12 @@ export class BundleStore {
 
   /** @throws PdpError ERR_STATE_UNUSABLE when the file is gone */
   readArchive(digest: string): Buffer {
-    try {
-      return readFileSync(this.#archivePath(digest))
-    } catch (cause) {
-      throw new PdpError('ERR_STATE_UNUSABLE', `the archive \`${digest}\` is missing from the state folder`, { cause })
-    }
+    return this.#archives.read(digest)
   }
 
-  /** Keeps an archive; it is on disk when this resolves. Syncing takes milliseconds, which no request should wait for. */
-  async keepArchive(digest: string, archive: Buffer): Promise<void> {
-    const path = this.#archivePath(digest)
-    if (existsSync(path)) return
-    const temporary = `${path}.${process.pid}`
-    await writeFile(temporary, archive, { mode: 0o600, flush: true })
-    await rename(temporary, path)
-    const folder = await open(this.#folder, 'r')
-    await folder.sync()
-    await folder.close()
+  /** Keeps an archive; it is on disk when this resolves. */
+  keepArchive(digest: string, archive: Buffer): Promise<void> {
+    return this.#archives.keep(digest, archive)
   }
 
   /** What was noted is on disk when this resolves; the process may die at any moment before without losing it, the machine not. */
@@ -159,12 +178,14 @@ export class BundleStore {
   }
 
   /** Notes that a revision came, its archive kept already, before it is checked. One that is known is checked anew; its approvals are void. */
-  addRevision({ name, digest, revision, origin, actor, bytes, signed = '', sequence }: NewRevision): void {
+  addRevision({ name, digest, revision, origin, actor, bytes, signer }: NewRevision): void {
     this.#inOne(() => {
-      if (sequence !== undefined) this.#raiseSequence(name, digest, sequence)
+      if (signer?.sequence !== undefined) this.#raiseSequence(name, digest, signer.sequence)
       this.#run('DELETE FROM approval WHERE name = ? AND digest = ?', name, digest)
+      this.#run('DELETE FROM signer WHERE name = ? AND digest = ?', name, digest)
+      if (signer !== undefined) this.#addSigner(name, digest, signer, '')
       this.#run(
-        "INSERT OR REPLACE INTO revision (name, digest, revision, origin, pushed_by, pushed_at, status, bytes, signed) VALUES (?, ?, ?, ?, ?, ?, 'checking', ?, ?)",
+        "INSERT OR REPLACE INTO revision (name, digest, revision, origin, pushed_by, pushed_at, status, bytes) VALUES (?, ?, ?, ?, ?, ?, 'checking', ?)",
         name,
         digest,
         revision,
@@ -172,24 +193,47 @@ export class BundleStore {
         actor,
         this.#now(),
         bytes,
-        signed,
       )
       this.#note(actor, 'pushed', name, digest, 0, `${origin}${revision === '' ? '' : `, revision ${revision}`}`)
     })
   }
 
-  /** Notes what the gate found. */
-  setChecked(name: string, digest: string, status: 'rejected' | 'held' | 'ready', needed: number, report: string, detail: string): void {
-    this.#inOne(() => {
+  /** Notes what the gate found. @returns the revision: `rejected`, `held`, or `ready` where it waits for nobody */
+  setChecked(name: string, digest: string, { isRejected, neededApprovals, neededSigners, report, summary }: Checked): StoredRevision {
+    return this.#inOne(() => {
       this.#run(
-        'UPDATE revision SET status = ?, needed = ?, report = ? WHERE name = ? AND digest = ?',
-        status,
-        needed,
+        'UPDATE revision SET status = ?, needed = ?, needed_signers = ?, report = ? WHERE name = ? AND digest = ?',
+        isRejected ? 'rejected' : 'held',
+        neededApprovals,
+        neededSigners,
         report,
         name,
         digest,
       )
-      this.#note('service', 'checked', name, digest, 0, detail)
+      this.#note('service', 'checked', name, digest, 0, summary)
+      return this.#settle(name, digest)
+    })
+  }
+
+  /** Notes that the gate came to no end. */
+  setInterrupted(name: string, digest: string, reason: string): void {
+    this.#inOne(() => this.#interrupt(name, digest, reason))
+  }
+
+  /**
+   * Notes further signers; with enough of them the revision is ready.
+   * @param envelope by which they signed, JSON text
+   * @throws PdpError ERR_BUNDLE_SIGNATURE where they all have signed already, ERR_CONFLICT where there is nothing to sign
+   */
+  addSigners(name: string, digest: string, signers: readonly StoredSigner[], envelope: string, actor: string): StoredRevision {
+    return this.#inOne(() => {
+      const known = new Set(this.#heldRevision(name, digest, 'sign').signers.map(({ fingerprint }) => fingerprint))
+      const fresh = signers.filter(({ fingerprint }) => !known.has(fingerprint))
+      // A threshold is of different keys: the same one again brings nothing nearer.
+      if (fresh.length === 0) throw new PdpError('ERR_BUNDLE_SIGNATURE', `the key \`${signers[0]?.keyId}\` has signed the revision already`)
+      for (const signer of fresh) this.#addSigner(name, digest, signer, envelope)
+      this.#note(actor, 'signed', name, digest, 0, `by ${fresh.map(({ keyId }) => keyId).join(', ')}`)
+      return this.#settle(name, digest)
     })
   }
 
@@ -199,23 +243,41 @@ export class BundleStore {
    */
   approve(name: string, digest: string, actor: string): StoredRevision {
     return this.#inOne(() => {
-      const revision = this.getRevision(name, digest)
-      if (revision.status !== 'held') {
-        throw new PdpError(
-          'ERR_CONFLICT',
-          `the revision \`${digest}\` of \`${name}\` is \`${revision.status}\`: there is nothing to approve`,
-        )
-      }
+      const revision = this.#heldRevision(name, digest, 'approve')
       if (revision.pushedBy === actor) {
         throw new PdpError('ERR_FORBIDDEN', `\`${actor}\` pushed the revision, so somebody else has to approve it`)
       }
       if (revision.approvedBy.includes(actor)) throw new PdpError('ERR_CONFLICT', `\`${actor}\` has approved the revision already`)
       this.#run('INSERT INTO approval (name, digest, actor, at) VALUES (?, ?, ?, ?)', name, digest, actor, this.#now())
-      const approvals = revision.approvedBy.length + 1
-      if (approvals >= revision.needed) this.#run("UPDATE revision SET status = 'ready' WHERE name = ? AND digest = ?", name, digest)
-      this.#note(actor, 'approved', name, digest, 0, `${approvals} of ${revision.needed}`)
-      return this.getRevision(name, digest)
+      this.#note(actor, 'approved', name, digest, 0, `${revision.approvedBy.length + 1} of ${revision.needed}`)
+      return this.#settle(name, digest)
     })
+  }
+
+  /** @throws PdpError ERR_UNKNOWN_REVISION, ERR_CONFLICT */
+  #heldRevision(name: string, digest: string, act: 'approve' | 'sign'): StoredRevision {
+    const revision = this.getRevision(name, digest)
+    if (revision.status === 'held') return revision
+    throw new PdpError('ERR_CONFLICT', `the revision \`${digest}\` of \`${name}\` is \`${revision.status}\`: there is nothing to ${act}`)
+  }
+
+  /** What is held and waits for nobody any longer is ready. */
+  #settle(name: string, digest: string): StoredRevision {
+    const { status, approvedBy, needed, signers, neededSigners } = this.getRevision(name, digest)
+    if (status === 'held' && approvedBy.length >= needed && signers.length >= neededSigners)
+      this.#run("UPDATE revision SET status = 'ready' WHERE name = ? AND digest = ?", name, digest)
+    return this.getRevision(name, digest)
+  }
+
+  #addSigner(name: string, digest: string, signer: StoredSigner, envelope: string): void {
+    const { fingerprint, keyId, algorithm, issuer = null, expiresAtMs = null, sequence = null } = signer
+    const values = [name, digest, fingerprint, keyId, algorithm, issuer, expiresAtMs, sequence, envelope, this.#now()]
+    this.#run('INSERT INTO signer VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)', ...values)
+  }
+
+  #interrupt(name: string, digest: string, reason: string): void {
+    this.#run("UPDATE revision SET status = 'interrupted' WHERE name = ? AND digest = ?", name, digest)
+    this.#note('service', 'interrupted', name, digest, 0, reason)
   }
 
   /**
@@ -303,7 +365,8 @@ export class BundleStore {
         const isNeeded = this.active(revision.name)?.digest === revision.digest || this.previous(revision.name) === revision.digest
         const isOld = count > keep || this.#now() - revision.pushedAtMs > maxAgeMs
         if (isNeeded || !isOld || revision.status === 'checking') continue
-        this.#run('DELETE FROM approval WHERE name = ? AND digest = ?', revision.name, revision.digest)
+        for (const table of ['approval', 'signer'])
+          this.#run(`DELETE FROM ${table} WHERE name = ? AND digest = ?`, revision.name, revision.digest)
         this.#run('DELETE FROM revision WHERE name = ? AND digest = ?', revision.name, revision.digest)
         this.#note(actor, 'removed', revision.name, revision.digest, 0, '')
         found.push(revision)
@@ -311,7 +374,7 @@ export class BundleStore {
       return found
     })
     // Not all that no row knows: an archive that is being taken in has no row yet.
-    for (const { digest } of removed) if (!this.#isKnown(digest)) rmSync(this.#archivePath(digest), { force: true })
+    for (const { digest } of removed) if (!this.#isKnown(digest)) this.#archives.remove(digest)
     return removed
   }
 
@@ -327,10 +390,23 @@ export class BundleStore {
       status: row.status as RevisionStatus,
       bytes: row.bytes as number,
       report: row.report as string,
-      signed: row.signed as string,
       needed: row.needed as number,
+      neededSigners: row.needed_signers as number,
+      signers: this.#signersOf(row.name as string, row.digest as string),
       approvedBy: approvals.map(({ actor }) => actor as string),
     }
+  }
+
+  #signersOf(name: string, digest: string): StoredSigner[] {
+    const rows = this.#all('SELECT * FROM signer WHERE name = ? AND digest = ? ORDER BY at, key_id', name, digest)
+    return rows.map(({ key_id, algorithm, fingerprint, issuer, expires_at, sequence }) => ({
+      keyId: key_id,
+      algorithm,
+      fingerprint,
+      issuer: issuer ?? undefined,
+      expiresAtMs: expires_at ?? undefined,
+      sequence: sequence ?? undefined,
+    }))
   }
 
   /** An older bundle stays refused even when what came after it is gone. */
@@ -344,17 +420,6 @@ export class BundleStore {
       )
     }
     this.#run('INSERT OR REPLACE INTO sequence (name, highest) VALUES (?, ?)', name, Math.max(highest ?? 0, sequence))
-  }
-
-  /** Archives that no row knows: of pushes that were cut off. To be called before any is taken in. */
-  #dropStrays(): void {
-    const kept = new Set(
-      this.#all('SELECT digest FROM revision UNION SELECT digest FROM active_bundle').map(({ digest }) => this.#archivePath(digest)),
-    )
-    for (const file of readdirSync(this.#folder)) {
-      const path = join(this.#folder, file)
-      if (!kept.has(path) && statSync(path).isFile()) rmSync(path)
-    }
   }
 
   #isKnown(digest: string): boolean {
@@ -388,12 +453,8 @@ export class BundleStore {
   #run(sql: string, ...values: Value[]): void {
     this.#database.prepare(sql).run(...values)
   }
-
-  #archivePath(digest: string): string {
-    return join(this.#folder, `${digest.replace('sha256:', '')}.tar.gz`)
-  }
 }
 
-type Value = string | number
+type Value = string | number | null
 // biome-ignore lint/suspicious/noExplicitAny: the columns of the schema above, whose types a query does not tell
 type Row = Readonly<Record<string, any>>

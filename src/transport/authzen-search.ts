@@ -103,6 +103,7 @@ export async function search(kind: SearchKind, text: string, facts: RequestFacts
 function isUnanswerable({ code }: PdpError): boolean {
   return [
     'ERR_NO_BUNDLE',
+    'ERR_BUNDLE_EXPIRED',
     'ERR_LOG_UNAVAILABLE',
     'ERR_OVERLOADED',
     'ERR_DRAINING',

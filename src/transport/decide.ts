@@ -52,6 +52,7 @@ export function isUnanswerable({ code }: PdpError): boolean {
 const unanswerable: ReadonlySet<PdpErrorCode> = new Set<PdpErrorCode>([
   'ERR_POLICY_RECOVERING',
   'ERR_NO_BUNDLE',
+  'ERR_BUNDLE_EXPIRED',
   'ERR_LOG_UNAVAILABLE',
   'ERR_OVERLOADED',
   'ERR_DRAINING',

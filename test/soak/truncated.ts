@@ -3,7 +3,6 @@
 import { generateKeyPairSync } from 'node:crypto'
 import { readArchive, writeArchive } from '../../src/bundles/archive.ts'
 import { buildBundle } from '../../src/bundles/build-bundle.ts'
-import { readBundle } from '../../src/bundles/read-bundle.ts'
 import { signaturesFile, signFiles, verifySignatures } from '../../src/bundles/signatures.ts'
 import { PdpError } from '../../src/errors.ts'
 import { Toolchain } from '../../src/rego/toolchain.ts'
@@ -27,8 +26,8 @@ const demands = {
   requireSequence: false,
 } as const
 const read = async (bytes: Buffer) => {
-  const bundle = await readBundle(bytes, { verify: (read) => verifySignatures(read, 'main', demands, Date.now()) })
-  if (bundle.signed === undefined) throw new PdpError('ERR_BUNDLE_SIGNATURE', 'not signed')
+  if ((await verifySignatures(await readArchive(bytes), 'main', demands, Date.now())) === undefined)
+    throw new PdpError('ERR_BUNDLE_SIGNATURE', 'not signed')
 }
 
 await read(archive)

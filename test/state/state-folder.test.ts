@@ -15,6 +15,7 @@ test('a second service is refused while the first one runs, and let in afterward
   new StateFolder(path).close()
 })
 
+const checked = { isRejected: false, neededApprovals: 0, neededSigners: 0, report: '{}', summary: 'passed' }
 const revision = (digest: string) => ({ name: 'main', digest, revision: '', origin: 'push', actor: 'ann', bytes: 1 })
 
 async function add(state: StateFolder, digest: string): Promise<void> {
@@ -64,7 +65,7 @@ test('acts are neither changed nor removed, and what fails leaves none', async (
   const path = tempFolder()
   const state = new StateFolder(path)
   await add(state, 'sha256:a')
-  state.bundles.setChecked('main', 'sha256:a', 'held', 1, '{}', 'held')
+  state.bundles.setChecked('main', 'sha256:a', { ...checked, neededApprovals: 1 })
   expect(() => state.bundles.approve('main', 'sha256:a', 'ann')).toThrow(expect.objectContaining({ code: 'ERR_FORBIDDEN' }))
   expect(state.bundles.approve('main', 'sha256:a', 'bob').status).toBe('ready')
   expect(() => state.bundles.approve('main', 'sha256:a', 'eve')).toThrow(expect.objectContaining({ code: 'ERR_CONFLICT' }))
@@ -84,7 +85,7 @@ test('old revisions are removed, never what is active or the way back', async ()
   const state = new StateFolder(tempFolder())
   for (const digest of ['sha256:a', 'sha256:b', 'sha256:c', 'sha256:d']) {
     await add(state, digest)
-    state.bundles.setChecked('main', digest, 'ready', 0, '{}', 'passed')
+    state.bundles.setChecked('main', digest, checked)
   }
   state.bundles.recordActivation('main', 'sha256:a')
   state.bundles.recordActivation('main', 'sha256:b')

@@ -3,7 +3,8 @@ import { generateKeyPairSync } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { describe, expect, test } from '@jest/globals'
 import { readArchive, writeArchive } from '../../src/bundles/archive.ts'
-import { type SigningClaims, signaturesFile, signFiles } from '../../src/bundles/signatures.ts'
+import { makeEnvelope } from '../../src/bundles/envelopes.ts'
+import { type SigningClaims, type SigningKey, signaturesFile, signFiles } from '../../src/bundles/signatures.ts'
 import { type AdminAnswer, admin, archiveOf } from '../support/bundles.ts'
 import { question, startTestService, type TestService } from '../support/service.ts'
 import { tempFolder } from '../support/temp-folder.ts'
@@ -236,13 +237,94 @@ describe('signatures', () => {
     const codeOf = async (archive: Buffer) => (await push(service, archive)).json.error?.code
     expect(await codeOf(await archiveOf(onlyAlice))).toBe('ERR_BUNDLE_SIGNATURE')
     const old = await signed(onlyAlice, { sequence: 5 })
-    expect((await push(service, old)).json).toMatchObject({ active: true, signed_by: 'ci' })
+    expect((await push(service, old)).json).toMatchObject({ active: true, signed_by: ['ci'] })
     expect((await push(service, await signed(all, { sequence: 6 }))).json.epoch).toBe(2)
     expect(await codeOf(await signed(policy('true'), { sequence: 6 }))).toBe('ERR_BUNDLE_ROLLBACK')
     expect(await codeOf(await signed(policy('false'), { sequence: 4 }))).toBe('ERR_BUNDLE_ROLLBACK')
     expect(await allowed(service, 'bob')).toBe(true)
     // To go back is an act of its own, not a push.
     expect((await admin(service, 'POST', '/v1/bundles/main/rollback', {}, tokens.bob)).json.epoch).toBe(3)
+    await service.stop()
+  })
+
+  test('where two keys have to sign, one key does not do it twice, and approvals and signatures are both waited for', async () => {
+    const second = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+    const folder = tempFolder({ 'audit.pem': second.publicKey.export({ type: 'spki', format: 'pem' }) as string })
+    const two = [...keys, { id: 'again', algorithm: 'EdDSA', file }, { id: 'audit', algorithm: 'ES256', file: `${folder}/audit.pem` }]
+    const service = await start({ approvals: 1, signature: { threshold: 2 } }, { keys: two })
+    const held = await push(service, await signed(onlyAlice, {}))
+    expect([held.status, held.json.status, held.json.signed_by, held.json.needed_signers]).toEqual([202, 'held', ['ci'], 2])
+    const { digest } = held.json
+    const sign = (key: SigningKey, of = digest) =>
+      admin(service, 'POST', '/v1/bundles/main/signatures', { digest, envelope: JSON.parse(makeEnvelope(of, key, {})) }, tokens.ann)
+    const same = { id: 'again', algorithm: 'EdDSA', key: privateKey } as const
+    const audit = { id: 'audit', algorithm: 'ES256', key: second.privateKey } as const
+    expect((await sign(same)).json.error.code).toBe('ERR_BUNDLE_SIGNATURE')
+    expect(
+      (
+        await sign(
+          audit,
+          digest.replace(/.$/, (c: string) => (c === '0' ? '1' : '0')),
+        )
+      ).json.error.code,
+    ).toBe('ERR_BUNDLE_SIGNATURE')
+    const approved = await admin(service, 'POST', '/v1/bundles/main/approve', { digest }, tokens.bob)
+    expect([approved.status, approved.json.status]).toEqual([200, 'held'])
+    const done = await sign(audit)
+    expect([done.json.active, done.json.signed_by]).toEqual([true, ['ci', 'audit']])
+    expect((await sign(audit)).json.error.code).toBe('ERR_CONFLICT')
+    expect((await actsOf(service)).map(([, actor, act]: unknown[]) => [actor, act])).toEqual([
+      ['ann', 'pushed'],
+      ['service', 'checked'],
+      ['bob', 'approved'],
+      ['ann', 'signed'],
+      ['ann', 'activated'],
+    ])
+    await service.stop()
+  })
+
+  test('what is active denies when its signature has expired for too long, and says so', async () => {
+    const service = await start({ signature: { expiryGraceMs: 0 } }, { keys })
+    const expiresAtMs = (Math.floor(Date.now() / 1_000) + 4) * 1_000
+    const pushed = await push(service, await signed(all, { expiresAtMs }))
+    expect(pushed.json).toMatchObject({ active: true, expires_at: new Date(expiresAtMs).toISOString() })
+    expect([await allowed(service, 'bob'), (await fetch(`${service.url}/readyz`)).status]).toEqual([true, 200])
+    await new Promise((resolve) => setTimeout(resolve, expiresAtMs - Date.now() + 50))
+    const answer = await service.decide(question)
+    expect([answer.status, answer.json.error.code]).toEqual([503, 'ERR_BUNDLE_EXPIRED'])
+    expect((await fetch(`${service.url}/readyz`)).status).toBe(503)
+    const { state } = service
+    await service.stop()
+    // A restart forgets neither the bundle nor its age.
+    const again = await start({ signature: { expiryGraceMs: 0 } }, { keys, state })
+    expect((await again.decide(question)).json.error.code).toBe('ERR_BUNDLE_EXPIRED')
+    expect((await push(again, await signed(policy('input.subject.id != "z"'), {}))).json.active).toBe(true)
+    expect((await again.decide(question)).status).toBe(200)
+    const back = await admin(again, 'POST', '/v1/bundles/main/rollback', {}, tokens.bob)
+    expect([back.status, back.json.error.code]).toEqual([503, 'ERR_BUNDLE_EXPIRED'])
+    await again.stop()
+  })
+
+  test('a signed delta changes what it names, and nothing that came between', async () => {
+    const byData = { ...policy('data.users[input.subject.id]'), 'data.json': '{"users":{"alice":true}}' }
+    const service = await start({ signature: { required: true } }, { keys })
+    const delta = async (base: string, id: string, claims?: SigningClaims) => {
+      const manifest = JSON.stringify({ revision: `with ${id}`, metadata: { base } })
+      const patch = JSON.stringify({ data: [{ op: 'upsert', path: `/users/${id}`, value: true }] })
+      const files = new Map([
+        ['.manifest', Buffer.from(manifest)],
+        ['patch.json', Buffer.from(patch)],
+      ])
+      const text = claims && (await signFiles(files, { id: 'ci', algorithm: 'EdDSA', key: privateKey }, claims, Date.now()))
+      return writeArchive(new Map<string, Uint8Array | string>([...files, ...(text ? [[signaturesFile, text] as const] : [])]))
+    }
+    const { digest } = (await push(service, await signed(byData, {}))).json
+    expect((await push(service, await delta(digest, 'bob'))).json.error.code).toBe('ERR_BUNDLE_SIGNATURE')
+    const changed = (await push(service, await delta(digest, 'bob', {}))).json
+    expect(changed).toMatchObject({ active: true, epoch: 2, origin: 'delta', revision: 'with bob', signed_by: ['ci'] })
+    expect([await allowed(service, 'bob'), await allowed(service, 'carol')]).toEqual([true, false])
+    expect((await push(service, await delta(digest, 'carol', {}))).json.error.code).toBe('ERR_CONFLICT')
+    expect(await allowed(service, 'carol')).toBe(false)
     await service.stop()
   })
 
@@ -313,6 +395,19 @@ describe('a change of data', () => {
     await service.stop()
   })
 
+  test('waits for approval where it touches data that asks for it, however it comes', async () => {
+    const service = await start({ dataApprovals: [{ root: 'users' }] })
+    const { digest } = (await push(service, await archiveOf({ ...byData, 'data.json': '{"users":{}}' }))).json
+    await admin(service, 'POST', '/v1/bundles/main/approve', { digest }, tokens.bob)
+    // The same value in other words is no change, and other data is free.
+    expect((await push(service, await archiveOf({ ...byData, 'data.json': '{"users": {}, "hours":1}' }))).json.active).toBe(true)
+    expect((await change(service, '2', grantBob)).json.status).toBe('held')
+    expect((await push(service, await archiveOf({ ...byData, 'data.json': '{"users":{"eve":{"active":true}}}' }))).json.status).toBe('held')
+    expect((await push(service, await archiveOf({ ...byData, 'data.json': '{}' }))).json.status).toBe('held')
+    expect(await allowed(service, 'bob')).toBe(false)
+    await service.stop()
+  })
+
   test.each([
     ['a path that is not there', [{ op: 'remove', path: '/users/none' }], 400, 'ERR_BUNDLE_DATA'],
     ['no list', { op: 'remove', path: '/users' }, 400, 'ERR_INVALID_REQUEST'],
@@ -335,6 +430,7 @@ test('every act asks for its role, and for credentials', async () => {
   const routes = [
     ['PUT', '/v1/bundles/main', archive, tokens.eve],
     ['POST', '/v1/bundles/main/approve', { digest }, tokens.ann],
+    ['POST', '/v1/bundles/main/signatures', { digest, envelope: {} }, tokens.eve],
     ['POST', '/v1/bundles/main/activate', { digest }, tokens.ann],
     ['POST', '/v1/bundles/main/rollback', {}, tokens.ann],
     ['POST', '/v1/bundles/gc', {}, tokens.ann],

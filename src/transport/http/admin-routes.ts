@@ -12,6 +12,9 @@ const bundleInfoSchema = z.object({
   entrypoints: z.array(z.string()),
   default_entrypoint: z.string().optional(),
   memory_bytes: z.int().min(0),
+  signed_by: z.array(z.string()).describe('IDs of the keys that signed it'),
+  expires_at: z.iso.datetime().optional().describe('When the first of its signatures expires'),
+  stale: z.boolean().describe('Whether that has passed'),
   last_error: z.string().optional().describe('Why the newest candidate was not activated'),
 })
 

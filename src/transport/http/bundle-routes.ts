@@ -18,14 +18,16 @@ export const revisionSchema = z
     name: z.string(),
     digest,
     revision: z.string().describe("The author's label"),
-    origin: z.string().describe('How it came: push, pull, disk, patch'),
+    origin: z.string().describe('How it came: push, pull, disk, patch, delta'),
     pushed_by: z.string(),
     pushed_at: z.iso.datetime(),
     bytes: z.int(),
     status: z.enum(['checking', 'interrupted', 'rejected', 'held', 'ready']),
     needed_approvals: z.int(),
     approved_by: z.array(z.string()),
-    signed_by: z.string().optional().describe('ID of the key that signed it'),
+    needed_signers: z.int().describe('Different keys that must have signed it'),
+    signed_by: z.array(z.string()).describe('IDs of the keys that signed it'),
+    expires_at: z.iso.datetime().optional().describe('When the first of its signatures expires'),
     active: z.boolean(),
     epoch: z.int().optional().describe('Set where it answers'),
     report: z.unknown().optional().describe('What the checks found'),
@@ -62,6 +64,8 @@ export interface BundleAdmin {
   revision(name: string, digest: string): RevisionInfo
   archive(name: string, digest: string | undefined): { readonly digest: string; readonly bytes: Buffer }
   approve(name: string, digest: string, actor: string): Promise<RevisionInfo>
+  /** @param envelope JSON text */
+  sign(name: string, digest: string, envelope: JsonText, actor: string): Promise<RevisionInfo>
   activate(name: string, digest: string, actor: string): Promise<RevisionInfo>
   rollback(name: string, digest: string | undefined, actor: string): Promise<RevisionInfo>
   /** @param digest undefined: ends it */
@@ -84,6 +88,7 @@ export interface BundleRouteOptions {
 
 const bodies = {
   digest: z.strictObject({ digest }),
+  envelope: z.strictObject({ digest, envelope: z.record(z.string(), z.unknown()) }),
   rollback: z.strictObject({ digest: digest.optional() }),
   collect: z.strictObject({ keep: z.int().min(1).default(10), max_age_days: z.number().min(0).default(90) }),
 }
@@ -154,6 +159,12 @@ export function bundleRoutes(
   app.post('/v1/bundles/:name/approve', async (request, reply) => {
     const actor = actorOf(request, 'approve')
     return send(reply, await bundleAdmin.approve(named(request), bodyOf(request, bodies.digest).digest, actor))
+  })
+  // Whoever sends an envelope need not be who signed it.
+  app.post('/v1/bundles/:name/signatures', async (request, reply) => {
+    const actor = actorOf(request, 'push')
+    const { digest, envelope } = bodyOf(request, bodies.envelope)
+    return send(reply, await bundleAdmin.sign(named(request), digest, JSON.stringify(envelope), actor))
   })
   app.post('/v1/bundles/:name/activate', async (request, reply) => {
     const actor = actorOf(request, 'operate')

@@ -144,13 +144,14 @@ const bundleOperations: readonly Operation[] = [
     parameters: [bundleName, revisionDigest],
     statuses: { 304: 'It is the one that If-None-Match names', ...noRole, ...noRevision },
   },
-  ...(['approve', 'activate', 'rollback'] as const).map((act) => ({
+  ...(['approve', 'signatures', 'activate', 'rollback'] as const).map((act) => ({
     ...bundle,
     path: `/v1/bundles/{name}/${act}`,
     method: 'post' as const,
     id: `${act}Bundle`,
     summary: {
       approve: 'Approve a revision that another operator pushed',
+      signatures: 'Hand in an envelope (DSSE) by which another key signs a revision',
       activate: 'Let a revision that is ready answer',
       rollback: 'Go back to what was active before, or to a revision, as a new epoch',
     }[act],

@@ -1,0 +1,62 @@
+// Who may sign which bundle, by the configuration: keys are read here, signatures and envelopes are held against them, and it is
+// told from when on what they signed is too old to be believed. How a signature is made up is known in src/bundles/.
+import { readFileSync } from 'node:fs'
+import { verifyEnvelope } from './bundles/envelopes.ts'
+import { parseKey, type Signed, type SigningAlgorithm, type VerificationKey, verifySignatures } from './bundles/signatures.ts'
+import type { BundleRules, Config } from './config.ts'
+import { PdpError } from './errors.ts'
+
+export class BundleSigners {
+  readonly #keys: readonly VerificationKey[]
+
+  /** @throws PdpError ERR_CONFIG_INVALID for a key that cannot be read */
+  constructor(config: Config) {
+    this.#keys = config.keys.map(({ id, algorithm, file }) => ({ id, algorithm, key: readKey(file, algorithm, `keys.${id}`) }))
+  }
+
+  /**
+   * @param files of an archive
+   * @returns undefined where it is not signed and need not be
+   * @throws PdpError ERR_BUNDLE_SIGNATURE
+   */
+  async verify({ name, signature }: BundleRules, files: ReadonlyMap<string, Uint8Array>): Promise<Signed | undefined> {
+    const signed = await verifySignatures(files, name, { ...signature, scope: signature.scope, keys: this.#keysOf(signature) }, Date.now())
+    if (signed === undefined && signature.required) throw new PdpError('ERR_BUNDLE_SIGNATURE', 'the bundle is not signed, and must be')
+    return signed
+  }
+
+  /**
+   * @param envelope JSON text
+   * @throws PdpError ERR_BUNDLE_SIGNATURE
+   */
+  verifyEnvelope({ name, signature }: BundleRules, digest: string, envelope: string): Signed[] {
+    return verifyEnvelope(envelope, digest, name, this.#keysOf(signature), Date.now())
+  }
+
+  #keysOf({ keys }: BundleRules['signature']): VerificationKey[] {
+    return this.#keys.filter(({ id }) => keys?.includes(id) ?? true)
+  }
+}
+
+/** When the first of the signatures expires; undefined: none does. */
+export function expiryOf(signers: readonly Signed[]): number | undefined {
+  const times = signers.flatMap(({ expiresAtMs }) => (expiresAtMs === undefined ? [] : [expiresAtMs]))
+  return times.length === 0 ? undefined : Math.min(...times)
+}
+
+/** From when on what was signed is not answered from any longer: an expiry is an alarm first, and then a deny. */
+export function refusedFrom({ signature }: BundleRules, signers: readonly Signed[]): number {
+  const expiry = expiryOf(signers)
+  return expiry === undefined ? Number.POSITIVE_INFINITY : expiry + signature.expiryGraceMs
+}
+
+/** @throws PdpError ERR_CONFIG_INVALID */
+function readKey(file: string, algorithm: SigningAlgorithm, where: string): VerificationKey['key'] {
+  let text: string
+  try {
+    text = readFileSync(file, 'utf8')
+  } catch (cause) {
+    throw new PdpError('ERR_CONFIG_INVALID', `${where}: \`${file}\` cannot be read: ${(cause as Error).message}`, { cause })
+  }
+  return parseKey(text, algorithm, 'public', where)
+}
