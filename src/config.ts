@@ -162,6 +162,13 @@ const signatureSchema = z.strictObject({
 const pullSchema = z.strictObject({
   url: z.url({ protocol: /^https?$/ }).describe('Where a server has the bundle.'),
   tokenFile: z.string().min(1).optional().describe('File with the bearer token for the server.'),
+  tls: z
+    .strictObject({ caFile: z.string().min(1), certFile: z.string().min(1), keyFile: z.string().min(1) })
+    .partial()
+    .optional()
+    .describe(
+      'Files in PEM for an https server, read for each request: `caFile` of its authorities, `certFile` and `keyFile` of this service.',
+    ),
   minDelayMs: positive.default(10_000).describe('Between two requests. Milliseconds.'),
   maxDelayMs: positive.default(300_000).describe('Between two requests behind failures. Milliseconds.'),
   timeoutMs: positive.default(30_000).describe('Longest time for a whole download. Milliseconds.'),
@@ -347,6 +354,8 @@ function crossChecks(config: Config): Finding[] {
   }
   for (const { name, path, pull } of config.bundles) {
     if (path !== undefined && pull !== undefined) faults.push({ code: 'config', message: `bundles: \`${name}\` has a path and a server` })
+    if ((pull?.tls?.certFile === undefined) !== (pull?.tls?.keyFile === undefined))
+      faults.push({ code: 'config', message: `bundles: \`${name}\`: pull.tls needs both \`certFile\` and \`keyFile\`, or none` })
   }
   const names = config.bundles.map((bundle) => bundle.name)
   for (const name of new Set(names.filter((name, i) => names.indexOf(name) !== i))) {

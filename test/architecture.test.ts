@@ -43,8 +43,8 @@ const owners: Readonly<Record<string, readonly string[]>> = {
   'node:sqlite': ['state'],
   'node:wasi': ['rego/reactor.ts'],
   'node:worker_threads': ['rego', 'network', 'evaluation-worker.ts', 'evaluation-workers.ts', 'gate-worker.ts', 'gate.ts'],
-  'node:http': ['network', 'transport/http'],
-  'node:https': ['network'],
+  'node:http': ['network', 'transport/http', 'bundles/pull.ts'],
+  'node:https': ['network', 'bundles/pull.ts'],
   'node:dns/promises': ['network'],
 }
 

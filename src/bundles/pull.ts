@@ -2,12 +2,23 @@
 // happens to an archive: it is handed on.
 // @see https://www.openpolicyagent.org/docs/management-bundles
 import { readFileSync } from 'node:fs'
+import { request as httpRequest, type IncomingMessage } from 'node:http'
+import { request as httpsRequest } from 'node:https'
 import { PdpError, toPdpError } from '../errors.ts'
+
+/** Files in PEM. */
+export interface PullTls {
+  readonly caFile?: string | undefined
+  readonly certFile?: string | undefined
+  readonly keyFile?: string | undefined
+}
 
 export interface PullOptions {
   readonly url: string
   /** File with a bearer token, read for each request. */
   readonly tokenFile?: string | undefined
+  /** How an https server is known, and how it knows this service; absent: the system's authorities, and not at all. */
+  readonly tls?: PullTls | undefined
   /** Between two requests, and behind the first failure. Milliseconds. */
   readonly minDelayMs: number
   /** Behind many failures. Milliseconds. */
@@ -70,25 +81,38 @@ export function pull(options: PullOptions, take: (archive: Buffer) => Promise<vo
       ...(tokenFile !== undefined && { authorization: `Bearer ${readFileSync(tokenFile, 'utf8').trim()}` }),
       ...(longPollMs > 0 && { prefer: `modes=snapshot;wait=${Math.round(longPollMs / 1_000)}` }),
     }
-    // Redirects are not followed: what they lead to would get the credentials.
-    const response = await fetch(url, { headers, signal, redirect: 'manual' }).catch((cause: Error) => {
-      throw failed(
-        cause.name === 'TimeoutError' ? 'it took too long' : ((cause.cause as Error | undefined)?.message ?? cause.message),
-        cause,
-      )
+    const response = await send(url, headers, signal).catch((cause: Error) => {
+      throw failed(signal.aborted && !closing.signal.aborted ? 'it took too long' : cause.message, cause)
     })
-    const isLongPoll = longPollMs > 0 && response.headers.get('content-type') === longPollType
-    if (response.status === 304) {
+    const { statusCode: status = 0, headers: answered } = response
+    const isLongPoll = longPollMs > 0 && answered['content-type'] === longPollType
+    if (status === 304) {
+      response.resume()
       if (etag === undefined) throw failed('it says that nothing has changed, and was not told what is known')
       return { isLongPoll }
     }
-    if (response.status !== 200) {
-      await response.body?.cancel()
-      throw failed(
-        response.status >= 300 && response.status < 400 ? 'it redirects, which is not followed' : `the status is ${response.status}`,
-      )
+    if (status !== 200) {
+      response.destroy()
+      throw failed(status >= 300 && status < 400 ? 'it redirects, which is not followed' : `the status is ${status}`)
     }
-    return { archive: await readBody(response, maxBytes), etag: response.headers.get('etag') ?? undefined, isLongPoll }
+    return { archive: await readBody(response, maxBytes, signal), etag: answered.etag, isLongPoll }
+  }
+
+  /** Redirects are not followed: what they lead to would get the credentials. */
+  function send(url: string, headers: Record<string, string>, signal: AbortSignal): Promise<IncomingMessage> {
+    return new Promise((resolve, reject) => {
+      const sent = url.startsWith('https:')
+        ? httpsRequest(url, { ...credentials(), headers, signal, agent: false, minVersion: 'TLSv1.2' })
+        : httpRequest(url, { headers, signal, agent: false })
+      sent.on('response', resolve).on('error', reject).end()
+    })
+  }
+
+  /** Read for each request, as they are replaced while the service runs. */
+  function credentials() {
+    const { caFile, certFile, keyFile } = options.tls ?? {}
+    const read = (file: string | undefined) => (file === undefined ? undefined : readFileSync(file))
+    return { ca: read(caFile), cert: read(certFile), key: read(keyFile) }
   }
 
   async function pause(failures: number): Promise<void> {
@@ -109,11 +133,11 @@ export function pull(options: PullOptions, take: (archive: Buffer) => Promise<vo
     return new PdpError('ERR_FILE', `the bundle server \`${options.url}\` fails: ${what}`, { cause })
   }
 
-  async function readBody(response: Response, maxBytes: number): Promise<Buffer> {
-    const parts: Uint8Array[] = []
+  async function readBody(response: IncomingMessage, maxBytes: number, signal: AbortSignal): Promise<Buffer> {
+    const parts: Buffer[] = []
     let bytes = 0
     try {
-      for await (const part of response.body as AsyncIterable<Uint8Array>) {
+      for await (const part of response as AsyncIterable<Buffer>) {
         bytes += part.length
         if (bytes > maxBytes)
           throw new PdpError('ERR_BUNDLE_TOO_LARGE', `the bundle of \`${options.url}\` has more than \`${maxBytes}\` bytes`)
@@ -121,10 +145,7 @@ export function pull(options: PullOptions, take: (archive: Buffer) => Promise<vo
       }
     } catch (cause) {
       if (cause instanceof PdpError) throw cause
-      throw failed(
-        (cause as Error).name === 'TimeoutError' ? 'it took too long' : `the download broke off: ${(cause as Error).message}`,
-        cause,
-      )
+      throw failed(signal.aborted ? 'it took too long' : `the download broke off: ${(cause as Error).message}`, cause)
     }
     return Buffer.concat(parts)
   }

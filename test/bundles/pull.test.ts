@@ -1,10 +1,12 @@
 // Bundles from a server: fetched once, asked for by ETag, held open, and every way in which a server can fail leaves what is active.
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { createServer as createSecureServer, Server as SecureServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, describe, expect, test } from '@jest/globals'
 import { type PullOptions, pull } from '../../src/bundles/pull.ts'
 import { admin, archiveOf } from '../support/bundles.ts'
+import { TestAuthority } from '../support/certificates.ts'
 import { question, startTestService } from '../support/service.ts'
 import { tempFolder } from '../support/temp-folder.ts'
 
@@ -14,13 +16,17 @@ afterAll(async () => {
 })
 
 async function serve(answer: (request: IncomingMessage, response: ServerResponse) => void): Promise<string> {
-  const server = createServer(answer).listen(0, '127.0.0.1')
+  return serveWith(createServer(answer))
+}
+
+async function serveWith(server: Server): Promise<string> {
+  server.listen(0, '127.0.0.1')
   closers.push(() => {
     server.closeAllConnections()
     server.close()
   })
   await new Promise((resolve) => server.once('listening', resolve))
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}/bundle.tar.gz`
+  return `${server instanceof SecureServer ? 'https' : 'http'}://127.0.0.1:${(server.address() as AddressInfo).port}/bundle.tar.gz`
 }
 
 const quick = { minDelayMs: 10, maxDelayMs: 40, timeoutMs: 300, longPollMs: 0, maxBytes: 100_000 }
@@ -118,6 +124,38 @@ describe('failures are told, and tried again', () => {
     expect(taken).toEqual([])
     expect(errors.length).toBeGreaterThan(1)
     expect(errors[0]).toContain(said)
+  })
+})
+
+describe('over TLS', () => {
+  const authority = TestAuthority.create()
+  const secure = async (isNameRight = true) => {
+    const server = await (await authority).issue('server', isNameRight ? { ips: ['127.0.0.1'] } : { dns: ['other.example'] })
+    const options = { ...server, ca: (await authority).cert, requestCert: true, rejectUnauthorized: true }
+    return serveWith(createSecureServer(options, (_, response) => response.writeHead(200, { etag: '"1"' }).end('archive')))
+  }
+  const files = async () => {
+    const client = await (await authority).issue('pdp')
+    const folder = tempFolder({ ca: (await authority).cert, cert: client.cert, key: client.key })
+    return { caFile: `${folder}/ca`, certFile: `${folder}/cert`, keyFile: `${folder}/key` }
+  }
+
+  test('both sides know each other by certificates', async () => {
+    const { taken, errors } = await run({ url: await secure(), tls: await files() })
+    expect([taken[0], errors]).toEqual(['archive', []])
+  })
+
+  test('a server of another name, of another authority, or one that wants a certificate: nothing is taken', async () => {
+    const tls = await files()
+    const other = `${tempFolder({ ca: (await TestAuthority.create()).cert })}/ca`
+    for (const refused of [
+      { url: await secure(false), tls },
+      { url: await secure(), tls: { ...tls, caFile: other } },
+      { url: await secure(), tls: { caFile: tls.caFile } },
+    ]) {
+      const { taken, errors } = await run(refused)
+      expect([taken, errors.length > 0]).toEqual([[], true])
+    }
   })
 })
 

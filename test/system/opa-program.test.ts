@@ -89,10 +89,10 @@ withOpa('the opa program', () => {
       theirs,
     ])
     const pushed = await admin(service, 'PUT', '/v1/bundles/main', readFileSync(theirs))
-    expect([pushed.status, pushed.json.signed_by]).toEqual([200, 'ci'])
+    expect([pushed.status, pushed.json.signed_by]).toEqual([200, ['ci']])
     const ours = join(folder, 'ours.tar.gz')
     expect((await runCli(['build', sources, '-o', ours, '--signing-key', priv, '--signing-alg', 'ES256', '--key-id', 'ci'])).code).toBe(0)
-    expect((await admin(service, 'PUT', '/v1/bundles/main', readFileSync(ours))).json.signed_by).toBe('ci')
+    expect((await admin(service, 'PUT', '/v1/bundles/main', readFileSync(ours))).json.signed_by).toEqual(['ci'])
     const verified = ['build', '-b', ours, '--verification-key', pub, '--verification-key-id', 'ci', '--signing-alg', 'ES256']
     run([...verified, '-o', join(folder, 'again.tar.gz')])
     await service.stop()
