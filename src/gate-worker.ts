@@ -9,6 +9,7 @@ import { PolicyInstance } from './policy/policy-instance.ts'
 import type { PolicyLimits } from './policy/policy-limits.ts'
 import { compilePolicyModule, type PolicyModule } from './policy/policy-module.ts'
 import { withTrusted } from './policy/trusted-input.ts'
+import { CallAnswers } from './policy/varying-calls.ts'
 import { ReactorHost } from './rego/reactor-host.ts'
 
 /** What is evaluated. */
@@ -16,8 +17,6 @@ export interface GateSubject {
   readonly wasm: Uint8Array
   /** JSON text. */
   readonly data: string
-  /** Entrypoints whose answer is not told by input and data. */
-  readonly nondeterministic: readonly string[]
 }
 
 export interface GateWorkerData {
@@ -123,15 +122,14 @@ function checkVectors(candidate: PolicyInstance): Check {
 
 function replayRecords(active: PolicyInstance, candidate: PolicyInstance): Replay {
   const { records, passedOver } = recentRecords(data.recordsFolder, data.bundle, data.replay)
-  const varying = new Set([...data.candidate.nondeterministic, ...(data.active as GateSubject).nondeterministic])
   const flips: Record<string, number> = {}
   const examples: Flip[] = []
   let replayed = 0
   for (const record of records) {
-    if (varying.has(record.entrypoint)) continue
-    replayed++
     const before = askAgain(active, record)
     const after = askAgain(candidate, record)
+    if (before === undefined || after === undefined) continue
+    replayed++
     if (before === after) continue
     const kind = `${before} → ${after}`
     flips[kind] = (flips[kind] ?? 0) + 1
@@ -151,8 +149,12 @@ function judge({ replayed, flips }: Replay): Check {
   return { name: 'replay', outcome: count > data.maxFlips ? 'held' : 'passed', message }
 }
 
-function askAgain(instance: PolicyInstance, { entrypoint, input, trusted, timeMs }: ReplayableRecord): AskedOutcome['outcome'] {
-  return askOutcome(instance, entrypoint, withTrusted(input, data.trustedKey, trusted), timeMs).outcome
+/** @returns undefined where the policy asks something of the world that the record has no answer to */
+function askAgain(instance: PolicyInstance, record: ReplayableRecord): AskedOutcome['outcome'] | undefined {
+  const { entrypoint, input, trusted, timeMs, nd } = record
+  const answers = new CallAnswers(nd)
+  const { outcome } = askOutcome(instance, entrypoint, withTrusted(input, data.trustedKey, trusted), timeMs, answers)
+  return answers.isMissing ? undefined : outcome
 }
 
 function textOf({ code, message }: PdpError): string {

@@ -129,11 +129,6 @@ async function inThread(
   }
 }
 
-/** The clock is no reason to pass a decision over: its instant is in the record. */
-const clock = 'time.now_ns'
-
-function subjectOf({ wasm, data, manifest }: Bundle): GateSubject {
-  const reads = Object.entries(manifest.metadata.verdict?.reads ?? {})
-  const nondeterministic = reads.filter(([, { nondeterministic }]) => nondeterministic.some((one) => one !== clock)).map(([path]) => path)
-  return { wasm, data, nondeterministic }
+function subjectOf({ wasm, data }: Bundle): GateSubject {
+  return { wasm, data }
 }

@@ -27,20 +27,21 @@ export function createRecordWriter(options: RecordOptions): RecordWriter {
   const masked = expandMask(options.mask)
   return (request, decision, seq, durationUs) => {
     const { policy, error, trusted } = decision
-    const input = recordedInput(request.input, options.maxInputBytes)
+    const input = recordedText(request.input, options.maxInputBytes)
+    const nd = recordedText(decision.nd, options.maxInputBytes)
     let line = `{"id":"${decision.id}","seq":${seq},"shard":${shard},"time":"${isoTime(request.timeMs)}","door":"${request.door}"`
     line += `,"correlation_id":${correlationText(request.correlationId)}`
     if (request.trace !== undefined) line += `,"trace_id":"${request.trace.traceId}","span_id":"${request.trace.spanId}"`
     line += `,"caller":${constantText(request.caller)}`
     line += member('subject', request.subject) + member('action', request.action) + member('resource', request.resource)
-    line += member('input', input.text) + member('trusted', trusted)
+    line += member('input', input.text) + member('trusted', trusted) + member('nd', nd.text)
     if (policy !== undefined) line += `,"policy":${constantText(policy)}`
     line += `,"decision":${decision.outcome === 'allow'},"outcome":"${decision.outcome}"`
     if (error !== undefined) line += `,"error":{"code":"${error.code}","message":${toSingleLine(JSON.stringify(error.message))}}`
     line += member('reasons', decision.reasons) + member('obligations', decision.obligations)
     line += `,"cached":${decision.cached},"steps":${decision.steps},"duration_us":${durationUs},"labels":${labels}`
     const mask = masked.length > 0
-    line += `,"masked":${mask ? JSON.stringify(options.mask) : '[]'},"replayable":${input.truncated ? '"truncated"' : mask ? '"masked"' : 'true'}}`
+    line += `,"masked":${mask ? JSON.stringify(options.mask) : '[]'},"replayable":${input.truncated || nd.truncated ? '"truncated"' : mask ? '"masked"' : 'true'}}`
     if (mask) line = toSingleLine(maskJson(line, masked))
     return `${line}\n`
   }
@@ -74,7 +75,7 @@ function member(key: string, text: JsonText | undefined): string {
   return text === undefined ? '' : `,"${key}":${text}`
 }
 
-function recordedInput(input: JsonText | undefined, maxBytes: number): { text: JsonText | undefined; truncated: boolean } {
+function recordedText(input: JsonText | undefined, maxBytes: number): { text: JsonText | undefined; truncated: boolean } {
   if (input === undefined || input.length * 3 <= maxBytes) return { text: input, truncated: false }
   const bytes = Buffer.byteLength(input)
   if (bytes <= maxBytes) return { text: input, truncated: false }

@@ -13,6 +13,8 @@ export interface ReplayableRecord {
   readonly input: JsonText | undefined
   /** What the service established itself. */
   readonly trusted: JsonText | undefined
+  /** What functions answered whose answer varies. */
+  readonly nd: JsonText | undefined
   readonly subject: string
   readonly action: string
   readonly resource: string
@@ -68,6 +70,7 @@ function toReplayable(line: string, bundle: string): ReplayableRecord | 'other' 
     entrypoint: policy.entrypoint,
     input: texts.get('input'),
     trusted: texts.get('trusted'),
+    nd: texts.get('nd'),
     subject: nameOf(subject),
     action: String(action?.name ?? ''),
     resource: nameOf(resource),

@@ -26,6 +26,9 @@ export const recordSchema = z
     resource: anyJson.optional(),
     input: anyJson.optional().describe('As the caller sent it; `{truncated, bytes, sha256}` when it was too large'),
     trusted: anyJson.optional().describe('What the service established itself and showed to the policy where it reads it'),
+    nd: anyJson
+      .optional()
+      .describe('What functions answered whose answer varies (`http.send` and others), by function and hash of the arguments'),
     policy: z
       .object({ bundle: z.string(), entrypoint: z.string(), revision: z.string(), digest: z.string(), epoch: z.int().min(1) })
       .optional(),

@@ -28,7 +28,7 @@ type Outcome = Decision['outcome']
 export interface Replay {
   /** Recorded decisions that were asked again. */
   readonly replayed: number
-  /** Those that could not be: masked or truncated, or of an entrypoint that is not deterministic. */
+  /** Those that could not be: masked or truncated, or without an answer of the world that a policy asks for. */
   readonly passedOver: number
   /** By `before → after`. */
   readonly flips: Readonly<Record<string, number>>

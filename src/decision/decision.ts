@@ -31,6 +31,8 @@ export interface Decision {
   readonly steps: number
   /** The facts under `trusted` that the policy saw, as JSON text. */
   readonly trusted?: JsonText | undefined
+  /** What functions answered whose answer varies, as JSON text; absent: none was called. */
+  readonly nd?: JsonText | undefined
   /** The whole result of the entrypoint as JSON text; absent where undefined. */
   readonly result?: JsonText | undefined
   /** Lines of a trace, when the request asked for an explanation. */

@@ -4,6 +4,7 @@ import { readResult } from '../decision/read-result.ts'
 import type { JsonText } from '../decision/request.ts'
 import { PdpError, toPdpError } from '../errors.ts'
 import type { PolicyInstance } from './policy-instance.ts'
+import type { CallAnswers } from './varying-calls.ts'
 
 export interface AskedOutcome {
   readonly outcome: Decision['outcome']
@@ -11,13 +12,19 @@ export interface AskedOutcome {
   readonly error?: PdpError
 }
 
-export function askOutcome(instance: PolicyInstance, path: string, input: JsonText | undefined, timeMs: number): AskedOutcome {
+export function askOutcome(
+  instance: PolicyInstance,
+  path: string,
+  input: JsonText | undefined,
+  timeMs: number,
+  answers?: CallAnswers,
+): AskedOutcome {
   const entrypoint = instance.entrypoints.get(path)
   if (entrypoint === undefined) {
     return { outcome: 'error', error: new PdpError('ERR_UNKNOWN_ENTRYPOINT', `there is no entrypoint \`${path}\``) }
   }
   try {
-    return { outcome: readResult(instance.evaluate(entrypoint, input, timeMs).result).allowed ? 'allow' : 'deny' }
+    return { outcome: readResult(instance.evaluate(entrypoint, input, timeMs, false, answers).result).allowed ? 'allow' : 'deny' }
   } catch (thrown) {
     return { outcome: 'error', error: toPdpError(thrown) }
   }

@@ -9,6 +9,7 @@ import { Patterns } from './patterns.ts'
 import type { PolicyMemory } from './policy-memory.ts'
 import { RememberedCalls } from './remembered-calls.ts'
 import { hostCall } from './runtime-layout.ts'
+import { type CallAnswers, CallNotes, varyingFunctions } from './varying-calls.ts'
 
 /** What one evaluation sets for its calls. */
 export interface CallContext {
@@ -16,6 +17,8 @@ export interface CallContext {
   readonly timeMs: number
   /** Errors of functions end the evaluation. */
   readonly strict: boolean
+  /** What functions answered before whose answer varies; undefined: they are asked. */
+  readonly answers?: CallAnswers | undefined
   /** Takes steps from the evaluation's budget. @throws PdpError ERR_STEPS_EXHAUSTED */
   charge(steps: number): void
 }
@@ -39,6 +42,7 @@ export class BuiltinCalls {
   readonly #printer: Printer | undefined
   readonly #patterns: Patterns
   readonly #remembered = new RememberedCalls()
+  readonly #notes = new CallNotes()
   #names: readonly string[] = []
   #context: CallContext | undefined
   #begun = false
@@ -76,6 +80,12 @@ export class BuiltinCalls {
     this.#context = context
     this.#keys.reset()
     this.#begun = false
+    this.#notes.reset()
+  }
+
+  /** What functions answered in this evaluation whose answer varies, as JSON text; undefined where none was called. */
+  get notes(): string | undefined {
+    return this.#notes.text
   }
 
   /** @returns the address of a value, or zero for undefined */
@@ -98,6 +108,20 @@ export class BuiltinCalls {
     return this.#callFunction(name, args)
   }
 
+  #askVarying(name: string, texts: readonly Uint8Array[]): Uint8Array {
+    const known = this.#context?.answers?.find(name, texts)
+    if (known !== undefined) return known
+    const answer = this.#ask(name, texts, undefined)
+    this.#notes.add(name, texts, answer)
+    return answer
+  }
+
+  #askConstant(name: string, texts: readonly Uint8Array[]): Uint8Array {
+    const key = this.#remembered.keyOf(name, texts)
+    const known = key === undefined ? undefined : this.#remembered.get(key, nanoseconds(this.#context as CallContext))
+    return known ?? this.#ask(name, texts, key)
+  }
+
   #ask(name: string, texts: readonly Uint8Array[], key: string | undefined): Uint8Array {
     const timeNs = nanoseconds(this.#context as CallContext)
     if (!this.#begun) this.#host.begin(timeNs)
@@ -117,8 +141,7 @@ export class BuiltinCalls {
     const refused = refusalOf(name, texts)
     if (refused !== undefined) throw new PdpError('ERR_BUILTIN_FAILED', `${name}: ${refused}`)
     if (name === 'trace') this.#printer?.(texts[0]?.toString() ?? '')
-    const key = this.#remembered.keyOf(name, texts)
-    const answer = (key === undefined ? undefined : this.#remembered.get(key, nanoseconds(context))) ?? this.#ask(name, texts, key)
+    const answer = varyingFunctions.has(name) ? this.#askVarying(name, texts) : this.#askConstant(name, texts)
     context.charge(answer.length * stepsPerByte)
     const body = answer.subarray(1)
     switch (answer[0]) {

@@ -51,10 +51,10 @@ export function createEngine(bundles: ActiveBundles, options: EngineOptions): De
 }
 
 function toDecision(evaluation: Evaluation, policy: PolicyIdentity, trusted: JsonText): Decision {
-  const { steps } = evaluation
+  const { steps, nd } = evaluation
   const result = evaluation.result === undefined ? undefined : toSingleLine(evaluation.result)
   const { allowed, reasons, obligations, context, maxAgeMs } = readResult(result)
-  return { outcome: allowed ? 'allow' : 'deny', policy, reasons, obligations, context, maxAgeMs, cached: false, steps, trusted, result }
+  return { outcome: allowed ? 'allow' : 'deny', policy, reasons, obligations, context, maxAgeMs, cached: false, steps, trusted, result, nd }
 }
 
 function toFailure(thrown: unknown, policy: PolicyIdentity, trusted: JsonText, steps: number): Decision {

@@ -18,11 +18,14 @@ import type { PolicyLimits } from './policy-limits.ts'
 import { align, PolicyMemory } from './policy-memory.ts'
 import type { PolicyModule } from './policy-module.ts'
 import { compareExport, dataEndExport, strictExport } from './runtime-layout.ts'
+import type { CallAnswers } from './varying-calls.ts'
 
 export interface Evaluation {
   /** The entrypoint's value as JSON text with the policy's own digits; undefined where it has none. */
   readonly result: string | undefined
   readonly steps: number
+  /** What functions answered whose answer varies, as JSON text (varying-calls.ts); absent: none was called. */
+  readonly nd?: string | undefined
 }
 
 interface OpaExports extends PatchExports {
@@ -115,12 +118,13 @@ export class PolicyInstance {
    * @param input JSON text; undefined: `input` is undefined in the policy
    * @param timeMs the instant of the evaluation
    * @param strict built-in errors end the evaluation rather than make an expression undefined
+   * @param answers what functions answered before whose answer varies; default: they are asked
    * @throws PdpError ERR_STEPS_EXHAUSTED, ERR_MEMORY_EXHAUSTED, ERR_STACK_EXHAUSTED, ERR_BUILTIN_FAILED,
    * ERR_EVALUATION_FAILED; the instance is usable afterwards
    */
-  evaluate(entrypoint: number, input: string | undefined, timeMs: number, strict = false): Evaluation {
-    const { resultSet, steps } = this.query(entrypoint, input, timeMs, strict)
-    return { result: readResultSet(resultSet), steps }
+  evaluate(entrypoint: number, input: string | undefined, timeMs: number, strict = false, answers?: CallAnswers): Evaluation {
+    const { resultSet, steps } = this.query(entrypoint, input, timeMs, strict, answers)
+    return { result: readResultSet(resultSet), steps, nd: this.#calls.notes }
   }
 
   /**
@@ -132,10 +136,11 @@ export class PolicyInstance {
     input: string | undefined,
     timeMs: number,
     strict = false,
+    answers?: CallAnswers,
   ): { readonly resultSet: string; readonly steps: number } {
     this.#setStrict(strict)
     this.#steps.value = this.#limits.maxSteps
-    this.#calls.begin({ timeMs, strict, charge: this.#charge })
+    this.#calls.begin({ timeMs, strict, answers, charge: this.#charge })
     try {
       const inputBytes = input === undefined ? 0 : this.#writeInput(input)
       const heap = align(this.#heap.start + inputBytes)

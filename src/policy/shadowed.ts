@@ -6,6 +6,7 @@ import type { DecisionRequest } from '../decision/request.ts'
 import { askOutcome } from './ask-outcome.ts'
 import type { PolicyInstance } from './policy-instance.ts'
 import { withTrusted } from './trusted-input.ts'
+import { CallAnswers } from './varying-calls.ts'
 
 /** A decision that the candidate would have given otherwise. */
 export interface ShadowDifference {
@@ -89,10 +90,16 @@ export class Shadow {
     }
   }
 
-  #compare(request: DecisionRequest, { id, policy, outcome, trusted }: RecordedDecision): void {
+  #compare(request: DecisionRequest, { id, policy, outcome, trusted, nd }: RecordedDecision): void {
     const path = policy?.entrypoint ?? ''
     const input = withTrusted(request.input, this.#trustedKey, trusted)
-    const { outcome: candidate } = askOutcome(this.#instance, path, input, request.timeMs)
+    // Both see the same world; where the candidate asks for more of it, nothing follows.
+    const answers = new CallAnswers(nd)
+    const { outcome: candidate } = askOutcome(this.#instance, path, input, request.timeMs, answers)
+    if (answers.isMissing) {
+      this.#passedOver++
+      return
+    }
     this.#compared++
     if (candidate === outcome) return
     const kind = `${outcome} → ${candidate}`

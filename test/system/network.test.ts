@@ -119,6 +119,11 @@ describe('net.lookup_ip_addr', () => {
 
 test('every answer has its record, with the steps that it took', async () => {
   const records = await service.stop()
+  // What the world said is in it, what it was asked for is not: that may be a secret.
+  const notes = records.filter(({ nd }) => nd !== undefined).map(({ nd }) => nd)
+  expect(notes.some((nd) => Object.keys(nd as object).includes('http.send'))).toBe(true)
+  expect(notes.some((nd) => Object.keys(nd as object).includes('net.lookup_ip_addr'))).toBe(true)
+  expect(JSON.stringify(notes)).not.toContain('raise_error')
   const asked = records.filter((record) => (record['policy'] as { entrypoint: string }).entrypoint === 'p/ask')
   expect(asked.length).toBeGreaterThan(10)
   for (const record of asked) expect(record['steps']).toBeGreaterThan(0)

@@ -115,7 +115,9 @@ describe('push', () => {
   test('the same label for another archive, what is no archive, no name: refused without a trace of a revision', async () => {
     const service = await start()
     await push(service, await archiveOf({ ...onlyAlice, '.manifest': '{"revision":"r1"}' }))
-    const other = await push(service, await archiveOf({ ...all, '.manifest': '{"revision":"r1"}' }))
+    const rigged = await push(service, await archiveOf(dice(0)))
+  expect(rigged.json.status).toBe('held')
+  const other = await push(service, await archiveOf({ ...all, '.manifest': '{"revision":"r1"}' }))
     expect([other.status, other.json.error.code]).toEqual([409, 'ERR_CONFLICT'])
     expect((await push(service, Buffer.from('no archive'))).json.error.code).toBe('ERR_BUNDLE_INVALID')
     expect((await admin(service, 'PUT', '/v1/bundles/a%20b', Buffer.from('x'), tokens.ann)).status).toBe(404)
@@ -194,6 +196,20 @@ describe('recorded decisions', () => {
     expect(await allowed(service, 'mallory')).toBe(false)
     await service.stop()
   })
+})
+
+test('chance is taken from the record: a policy that rolls dice is replayed, and a call that was not made then says nothing', async () => {
+  const service = await start()
+  const dice = (limit: number, more = '') => policy(`rand.intn("dice", 1000000) < ${limit}`, more === '' ? {} : { 'q.rego': more })
+  await push(service, await archiveOf(dice(500_000)))
+  for (let i = 0; i < 40; i++) await service.decide(question)
+  const same = await push(service, await archiveOf(dice(500_000, 'package q\n')))
+  expect(same.json.report.replay).toMatchObject({ replayed: 40, passedOver: 0, flips: {} })
+  const other = await push(service, await archiveOf(policy('rand.intn("other", 1000000) < 500000')))
+  expect(other.json.report.replay).toMatchObject({ replayed: 0, passedOver: 40, flips: {} })
+  const records = await service.stop()
+  expect(Object.keys(records[0]?.nd as object)).toEqual(['rand.intn'])
+  expect(JSON.stringify(records[0]?.nd)).not.toContain('dice')
 })
 
 describe('approval and the way back', () => {
