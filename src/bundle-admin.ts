@@ -79,6 +79,10 @@ export function createBundleAdmin(lifecycle: BundleLifecycle, store: BundleStore
       lifecycle.rulesOf(name)
       await lifecycle.shadow(name, digest, actor)
     },
+    async compare(name, from, to) {
+      const { passedOver, ...rest } = await lifecycle.compare(name, from, to)
+      return { ...rest, passed_over: passedOver }
+    },
     shadowReport(name) {
       lifecycle.rulesOf(name)
       const report = shadows.get(name)?.report()

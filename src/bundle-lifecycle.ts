@@ -9,12 +9,12 @@ import { buildBundle, withData } from './bundles/build-bundle.ts'
 import type { Bundle } from './bundles/bundle.ts'
 import { applyDelta, type Delta, readDelta } from './bundles/delta.ts'
 import { readFolder } from './bundles/folder.ts'
-import { type GateReport, summaryOf } from './bundles/gate-report.ts'
+import { type GateReport, type Replay, summaryOf } from './bundles/gate-report.ts'
 import { applyPatch, isSame, type PatchOperation, valueAt } from './bundles/json-patch.ts'
 import { bundleOf, readBundle } from './bundles/read-bundle.ts'
 import { type BundleRules, type Config, defaultRules, isBundleName } from './config.ts'
 import { PdpError, toPdpError } from './errors.ts'
-import { runGate } from './gate.ts'
+import { compareDecisions, type GateOptions, runGate } from './gate.ts'
 import type { ActiveBundle, ActiveBundles } from './policy/active-bundles.ts'
 import { Shadow, type Shadows } from './policy/shadowed.ts'
 import type { Toolchain } from './rego/toolchain.ts'
@@ -209,6 +209,19 @@ export class BundleLifecycle {
     return store.sync()
   }
 
+  /**
+   * Which of the newest recorded decisions would be others by a revision than by another.
+   * @throws PdpError ERR_UNKNOWN_REVISION, ERR_POLICY_INVALID, ERR_OVERLOADED
+   */
+  compare(name: string, from: string, to: string): Promise<Replay> {
+    const rules = this.rulesOf(name)
+    for (const digest of [from, to]) this.#options.store.getRevision(name, digest)
+    return this.#inLine(async () => {
+      const [before, after] = [await this.#loader.stored(from), await this.#loader.stored(to)]
+      return compareDecisions(name, before, after, rules, this.#gateOptions())
+    })
+  }
+
   /** @throws PdpError ERR_UNKNOWN_BUNDLE for what is no name */
   rulesOf(name: string): BundleRules {
     if (!isBundleName(name)) throw new PdpError('ERR_UNKNOWN_BUNDLE', 'a bundle is called by letters, digits, `_` and `-`, at most 64')
@@ -245,6 +258,12 @@ export class BundleLifecycle {
     return { revision: store.getRevision(name, digest), epoch }
   }
 
+  #gateOptions(): GateOptions {
+    const { config, toolchain, recordsFolder } = this.#options
+    const { evaluation } = config
+    return { toolchain, runtimeJson: this.#loader.runtimeJson, limits: evaluation, trustedKey: evaluation.trustedKey, recordsFolder }
+  }
+
   /** @throws PdpError ERR_CONFLICT for a delta of something else than what is active */
   async #changed(name: string, delta: Delta): Promise<Bundle> {
     const active = this.#options.store.active(name)?.digest
@@ -258,16 +277,10 @@ export class BundleLifecycle {
   }
 
   async #check(name: string, bundle: Bundle, rules: BundleRules): Promise<StoredRevision> {
-    const { config, toolchain, store, recordsFolder } = this.#options
+    const { store } = this.#options
     const digest = store.active(name)?.digest
     const active = digest === undefined ? undefined : await this.#loader.stored(digest)
-    const { report, module } = await runGate(name, bundle, active, rules, {
-      toolchain,
-      runtimeJson: this.#loader.runtimeJson,
-      limits: config.evaluation,
-      trustedKey: config.evaluation.trustedKey,
-      recordsFolder,
-    })
+    const { report, module } = await runGate(name, bundle, active, rules, this.#gateOptions())
     if (module !== undefined && report.outcome !== 'rejected') this.#loader.keep(bundle, module)
     return store.setChecked(name, bundle.digest, {
       isRejected: report.outcome === 'rejected',

@@ -1,11 +1,13 @@
 // The gate: what a candidate has to pass before it may answer. Types and the bundle's own tests in the toolchain's thread, the
 // module, its own decisions and recorded ones in a thread of this check alone (gate-worker.ts).
+import { availableMemory } from 'node:process'
 import type { Bundle } from './bundles/bundle.ts'
-import { type Check, type GateReport, toReport } from './bundles/gate-report.ts'
+import { type Check, type GateReport, type Replay, toReport } from './bundles/gate-report.ts'
 import type { BundleRules } from './config.ts'
 import { formatFinding, PdpError, toPdpError } from './errors.ts'
 import { startWorker } from './evaluation-workers.ts'
 import type { GateAnswer, GateSubject, GateWorkerData } from './gate-worker.ts'
+import { forecastDataBytes } from './policy/data-forecast.ts'
 import type { PolicyLimits } from './policy/policy-limits.ts'
 import type { PolicyModule } from './policy/policy-module.ts'
 import type { RegoTestResult, Toolchain } from './rego/toolchain.ts'
@@ -37,8 +39,31 @@ export async function runGate(
     await checkTypes(candidate, toolchain),
     await checkTests(candidate, rules.gate.minCoverage, toolchain),
   ]
+  const memory = checkMemory(candidate)
+  checks.push(memory)
+  // What does not fit would take the service with it.
+  if (memory.outcome === 'failed') return { report: toReport(checks, undefined, performance.now() - began), module: undefined }
   const { checks: more, replay, module } = await inThread(name, candidate, active, rules, options)
   return { report: toReport([...checks, ...more], replay, performance.now() - began), module }
+}
+
+/**
+ * What the newest recorded decisions would be by another revision.
+ * @throws PdpError ERR_POLICY_INVALID where one of the two cannot be asked any longer
+ */
+export async function compareDecisions(name: string, from: Bundle, to: Bundle, rules: BundleRules, options: GateOptions): Promise<Replay> {
+  const { replay, checks } = await inThread(name, { ...to, vectors: undefined }, from, rules, options)
+  if (replay !== undefined) return replay
+  throw new PdpError('ERR_POLICY_INVALID', checks.at(-1)?.message ?? 'nothing was compared')
+}
+
+/** Its data is loaded twice: for the checks, and to answer, beside what is active. */
+function checkMemory({ data }: Bundle): Check {
+  const mib = (bytes: number) => Math.ceil(bytes / 2 ** 20)
+  const needed = 2 * forecastDataBytes(data)
+  const available = availableMemory()
+  const message = `${mib(needed)} MiB for its data while it is checked and activated, ${mib(available)} MiB are available`
+  return { name: 'memory', outcome: needed > available ? 'failed' : 'passed', message }
 }
 
 /** What is wrong with a signature was refused before; here it is only told. */

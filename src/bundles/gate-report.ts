@@ -1,7 +1,7 @@
 // What the gate found out about a candidate, and how it reads for people. Not the checks themselves.
 import type { Decision } from '../decision/decision.ts'
 
-export type CheckName = 'signature' | 'module' | 'types' | 'tests' | 'vectors' | 'replay'
+export type CheckName = 'signature' | 'memory' | 'module' | 'types' | 'tests' | 'vectors' | 'replay'
 
 export interface Check {
   readonly name: CheckName

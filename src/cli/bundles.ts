@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import type { Command } from 'commander'
 import type { Bundle } from '../bundles/bundle.ts'
-import { type GateReport, reportLines } from '../bundles/gate-report.ts'
+import { flipLine, type GateReport, type Replay, reportLines } from '../bundles/gate-report.ts'
 import { readBundle } from '../bundles/read-bundle.ts'
 import { PdpError } from '../errors.ts'
 import type { ActInfo, RevisionInfo } from '../transport/http/bundle-routes.ts'
@@ -20,9 +20,11 @@ export function bundlesCommand(program: Command): void {
     withServerOptions(bundles.command(usage).description(description)).addHelpText('after', `\nExamples:\n  ${examples}`)
   add('list [name]', 'what is active, or the revisions of a bundle', 'verdict bundles list main').action(list)
   add('show <name> <digest>', 'a revision, and what its checks found', 'verdict bundles show main 3f2a9c').action(show)
-  add('diff <name> <from> [to]', 'rules and data of two revisions (default: to what is active)', 'verdict bundles diff main 3f2a9c').action(
-    diff,
-  )
+  add(
+    'diff <name> <from> [to]',
+    'rules, data and recorded decisions of two revisions (default: to what is active)',
+    'verdict bundles diff main 3f2a9c',
+  ).action(diff)
   add('approve <name> <digest>', 'approve what another one pushed', 'verdict bundles approve main 3f2a9c').action(approve)
   add(
     'sign <name> <digest> <envelope>',
@@ -156,13 +158,17 @@ async function acts(name: string | undefined, options: ServerOptions): Promise<v
 }
 
 async function diff(name: string, from: string, to: string | undefined, options: ServerOptions): Promise<void> {
-  const load = async (path: string): Promise<Bundle> =>
-    readBundle(Buffer.from(await (await callServer(options, 'GET', at(name, path))).arrayBuffer()))
-  const before = await load(`/revisions/${await whole(name, from, options)}/archive`)
-  const after = await load(to === undefined ? '/archive' : `/revisions/${await whole(name, to, options)}/archive`)
+  const [older, newer] = [
+    await whole(name, from, options),
+    to === undefined ? await activeOf(name, options) : await whole(name, to, options),
+  ]
+  const load = async (digest: string): Promise<Bundle> =>
+    readBundle(Buffer.from(await (await callServer(options, 'GET', at(name, `/revisions/${digest}/archive`))).arrayBuffer()))
+  const [before, after] = [await load(older), await load(newer)]
   const rules = diffModules(before.modules, after.modules)
   const data = diffData(JSON.parse(before.data), JSON.parse(after.data), '')
-  if (options.json) return printJson({ rules, data })
+  const decisions = await compare(name, older, newer, options)
+  if (options.json) return printJson({ rules, data, decisions })
   for (const { file, removed, added } of rules) {
     print(paint('bold', file))
     for (const one of removed) print(paint('red', `- ${one}`))
@@ -171,6 +177,25 @@ async function diff(name: string, from: string, to: string | undefined, options:
   for (const { path, before, after } of data)
     print(`${path || '/'}: ${JSON.stringify(before) ?? 'nothing'} → ${JSON.stringify(after) ?? 'nothing'}`)
   if (rules.length + data.length === 0) print('rules and data are the same')
+  if (decisions === undefined) return print('decisions are not compared: that takes the role `audit`')
+  print(`${decisions.replayed} recorded decisions asked again, ${Object.values(decisions.flips).reduce((sum, one) => sum + one, 0)} change`)
+  for (const flip of decisions.examples) print(`  ${flipLine(flip)}`)
+}
+
+/** @returns undefined where whoever asks may not see recorded decisions */
+async function compare(name: string, from: string, to: string, options: ServerOptions): Promise<Replay | undefined> {
+  try {
+    return await askServer<Replay>(options, 'POST', at(name, '/compare'), { from, to })
+  } catch (thrown) {
+    if (thrown instanceof PdpError && thrown.code === 'ERR_FORBIDDEN') return undefined
+    throw thrown
+  }
+}
+
+async function activeOf(name: string, options: ServerOptions): Promise<string> {
+  const active = (await revisionsOf(name, options)).find((revision) => revision.active)
+  if (active === undefined) throw new PdpError('ERR_UNKNOWN_REVISION', `nothing is active of \`${name}\``)
+  return active.digest
 }
 
 type Modules = Readonly<Record<string, string>>

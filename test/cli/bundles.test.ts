@@ -42,6 +42,7 @@ test('push, list, show, diff, rollback, acts, gc', async () => {
   const { stdout: changes } = await verdict('bundles', 'diff', 'main', before)
   expect(changes).toContain('- allow if input.subject.id == "alice"\n+ allow if input.subject.id == "bob"')
   expect(changes).toContain('/roles/a: 1 → 2\n/roles/b: nothing → 1')
+  expect(changes).toContain('recorded decisions asked again, 0 change')
   expect((await verdict('bundles', 'shadow', 'main', before)).stdout).toContain(`${before} compared 0, passed over 0`)
   expect((await verdict('bundles', 'shadow', 'main', '--end')).code).toBe(0)
   expect((await verdict('bundles', 'rollback', 'main')).stdout).toContain('active, epoch 3')

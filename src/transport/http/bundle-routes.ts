@@ -70,6 +70,8 @@ export interface BundleAdmin {
   rollback(name: string, digest: string | undefined, actor: string): Promise<RevisionInfo>
   /** @param digest undefined: ends it */
   shadow(name: string, digest: string | undefined, actor: string): Promise<void>
+  /** Which recorded decisions would be others by `to` than by `from`. */
+  compare(name: string, from: string, to: string): Promise<object>
   /** What a candidate would have said otherwise so far; undefined: there is none. */
   shadowReport(name: string): object | undefined
   collect(keep: number, maxAgeDays: number, actor: string): Promise<readonly RevisionInfo[]>
@@ -89,6 +91,7 @@ export interface BundleRouteOptions {
 const bodies = {
   digest: z.strictObject({ digest }),
   envelope: z.strictObject({ digest, envelope: z.record(z.string(), z.unknown()) }),
+  compare: z.strictObject({ from: digest, to: digest }),
   rollback: z.strictObject({ digest: digest.optional() }),
   collect: z.strictObject({ keep: z.int().min(1).default(10), max_age_days: z.number().min(0).default(90) }),
 }
@@ -173,6 +176,12 @@ export function bundleRoutes(
   app.post('/v1/bundles/:name/rollback', async (request, reply) => {
     const actor = actorOf(request, 'operate')
     return send(reply, await bundleAdmin.rollback(named(request), bodyOf(request, bodies.rollback).digest, actor))
+  })
+  // The answer names subjects and resources of recorded decisions.
+  app.post('/v1/bundles/:name/compare', async (request, reply) => {
+    actorOf(request, 'audit')
+    const { from, to } = bodyOf(request, bodies.compare)
+    return send(reply, await bundleAdmin.compare(named(request), from, to))
   })
   app.put('/v1/bundles/:name/shadow', async (request, reply) => {
     const actor = actorOf(request, 'operate')

@@ -159,6 +159,16 @@ const bundleOperations: readonly Operation[] = [
     answer: 'Revision',
     statuses: { ...noRole, ...noRevision, ...notReady },
   })),
+  {
+    ...bundle,
+    path: '/v1/bundles/{name}/compare',
+    method: 'post',
+    id: 'compareRevisions',
+    summary: 'Which of the newest recorded decisions would be others by one revision than by another',
+    request: 'Object',
+    answer: 'Object',
+    statuses: { ...noRole, ...noRevision, ...notReady },
+  },
   ...(['put', 'get', 'delete'] as const).map((method) => ({
     ...bundle,
     path: '/v1/bundles/{name}/shadow',
