@@ -32,6 +32,7 @@ export const pdpErrorCodes = [
   'ERR_AMBIGUOUS_CREDENTIALS',
   'ERR_FORBIDDEN',
   'ERR_TOKEN_INVALID',
+  'ERR_CERTIFICATE_REFUSED',
   // What was asked for.
   'ERR_UNKNOWN_BUNDLE',
   'ERR_UNKNOWN_ENTRYPOINT',

@@ -34,6 +34,8 @@ const owners: Readonly<Record<string, readonly string[]>> = {
   'grpc-health-check': ['transport/grpc/server.ts'],
   'protobufjs/minimal.js': ['transport/grpc'],
   pino: ['cli/serve.ts'],
+  '@peculiar/asn1-x509': ['identity/x509.ts'],
+  '@peculiar/asn1-schema': ['identity/x509.ts'],
   jose: ['transport/authzen-metadata.ts', 'bundles/signatures.ts'],
   commander: ['main.ts', 'cli'],
   'tar-stream': ['bundles/archive.ts'],

@@ -4,6 +4,8 @@ import { webcrypto } from 'node:crypto'
 import * as x509 from '@peculiar/x509'
 
 x509.cryptoProvider.set(webcrypto as never)
+export const { KeyUsageFlags } = x509
+
 const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const
 
 export interface Issued {
@@ -60,6 +62,11 @@ export class TestAuthority {
 
   async issue(name: string, options: LeafOptions = {}): Promise<Issued> {
     const keys = (await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify'])) as webcrypto.CryptoKeyPair
+    const cert = await this.#certify(name, keys.publicKey, options)
+    return { cert: cert.toString('pem'), key: await pemOf(keys.privateKey), serial: cert.serialNumber }
+  }
+
+  async #certify(name: string, publicKey: webcrypto.CryptoKey, options: LeafOptions): Promise<x509.X509Certificate> {
     const names = [
       ...(options.dns ?? []).map((value) => ({ type: 'dns' as const, value })),
       ...(options.ips ?? []).map((value) => ({ type: 'ip' as const, value })),
@@ -69,14 +76,13 @@ export class TestAuthority {
       ...(options.forClient === false ? [] : [x509.ExtendedKeyUsage.clientAuth]),
       ...(options.forServer === false ? [] : [x509.ExtendedKeyUsage.serverAuth]),
     ]
-    const serialNumber = serial()
-    const cert = await x509.X509CertificateGenerator.create({
-      serialNumber,
+    return x509.X509CertificateGenerator.create({
+      serialNumber: serial(),
       issuer: this.#issuer.subject,
       subject: `CN=${name}`,
       notBefore: options.notBefore ?? new Date(Date.now() - 60_000),
       notAfter: options.notAfter ?? new Date(Date.now() + 3_600_000),
-      publicKey: keys.publicKey,
+      publicKey,
       signingKey: this.#keys.privateKey,
       signingAlgorithm: algorithm,
       extensions: [
@@ -85,9 +91,25 @@ export class TestAuthority {
         ...(uses.length > 0 ? [new x509.ExtendedKeyUsageExtension(uses)] : []),
         ...(names.length > 0 ? [new x509.SubjectAlternativeNameExtension(names)] : []),
         await x509.AuthorityKeyIdentifierExtension.create(this.#issuer.publicKey),
+        await x509.SubjectKeyIdentifierExtension.create(publicKey),
       ],
     })
-    return { cert: cert.toString('pem'), key: await pemOf(keys.privateKey), serial: serialNumber }
+  }
+
+  /** An authority below this one, unless `isCa` says that it is none. */
+  async authority(name: string, options: LeafOptions = {}): Promise<TestAuthority & { readonly serial: string }> {
+    const keys = (await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify'])) as webcrypto.CryptoKeyPair
+    const usages = options.isCa === false ? {} : { usages: x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign }
+    const issued = await this.#certify(name, keys.publicKey, { forClient: false, forServer: false, isCa: true, ...usages, ...options })
+    return Object.assign(new TestAuthority(issued, keys), { serial: issued.serialNumber })
+  }
+
+  /** The certificate of another authority, issued by this one. PEM. */
+  async crossSigned(other: TestAuthority): Promise<string> {
+    const usages = x509.KeyUsageFlags.keyCertSign
+    const name = other.#issuer.subject.replace(/^CN=/, '')
+    const issued = await this.#certify(name, other.#keys.publicKey, { forClient: false, forServer: false, isCa: true, usages })
+    return issued.toString('pem')
   }
 
   /** A list of what was taken back, PEM. */
@@ -100,7 +122,8 @@ export class TestAuthority {
       signingAlgorithm: algorithm,
       entries: serials.map((serialNumber) => ({ serialNumber, revocationDate: new Date(Date.now() - 30_000) })),
     })
-    return list.toString('pem')
+    // The label of RFC 7468 is another than the library's.
+    return `${list.toString('pem').replaceAll('CRL-----', 'X509 CRL-----').replaceAll('X509 X509', 'X509')}\n`
   }
 }
 

@@ -1,0 +1,94 @@
+// The trust domains of the configuration: their authorities and revocation lists, read again when the files change. What cannot be
+// read leaves what was there; a file without a certificate is read, and says that nobody is believed.
+import { X509Certificate } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { PdpError } from '../errors.ts'
+import { parseRevocationLists } from './x509.ts'
+import { type Svid, type TrustBundle, verifySvid } from './x509-svid.ts'
+
+export interface TrustDomainFiles {
+  readonly name: string
+  /** Authorities in PEM. */
+  readonly bundleFile: string
+  /** Revocation lists in PEM. */
+  readonly crlFile?: string | undefined
+}
+
+const maxRemembered = 10_000
+
+export class TrustDomains {
+  readonly #files: readonly TrustDomainFiles[]
+  #bundles: ReadonlyMap<string, TrustBundle>
+  /** Chains that were found good, until something changes: many connections share one. */
+  #known = new Map<string, Svid>()
+
+  /** @throws PdpError ERR_CONFIG_INVALID */
+  constructor(files: readonly TrustDomainFiles[]) {
+    this.#files = files
+    this.#bundles = read(files)
+  }
+
+  get paths(): string[] {
+    return this.#files.flatMap(({ bundleFile, crlFile }) => (crlFile === undefined ? [bundleFile] : [bundleFile, crlFile]))
+  }
+
+  /** All authorities in PEM, for TLS, which does not know of domains. */
+  get authorities(): string[] {
+    return [...this.#bundles.values()].flatMap(({ authorities }) => authorities.map(String))
+  }
+
+  /** @throws PdpError ERR_CONFIG_INVALID; what was read before stays */
+  reload(): void {
+    this.#bundles = read(this.#files)
+    this.#known = new Map()
+  }
+
+  /**
+   * @param chain as the peer sent it, its own certificate first
+   * @throws PdpError ERR_CERTIFICATE_REFUSED
+   */
+  verify(chain: readonly X509Certificate[], nowMs: number): Svid {
+    const key = chain.map(({ fingerprint256 }) => fingerprint256).join()
+    const known = this.#known.get(key)
+    if (known !== undefined && nowMs < known.validUntilMs) return known
+    const svid = verifySvid(chain, this.#bundles, nowMs)
+    if (this.#known.size >= maxRemembered) this.#known.clear()
+    this.#known.set(key, svid)
+    return svid
+  }
+}
+
+function read(files: readonly TrustDomainFiles[]): ReadonlyMap<string, TrustBundle> {
+  return new Map(
+    files.map(({ name, bundleFile, crlFile }) => {
+      const where = `authentication.trustDomains.${name}`
+      const lists = crlFile === undefined ? undefined : parseRevocationLists(readText(crlFile, where), `${where}: \`${crlFile}\``)
+      return [name, { authorities: parseAuthorities(readText(bundleFile, where), `${where}: \`${bundleFile}\``), lists }]
+    }),
+  )
+}
+
+function readText(file: string, where: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (cause) {
+    throw new PdpError('ERR_CONFIG_INVALID', `${where}: \`${file}\` cannot be read: ${(cause as Error).message}`, { cause })
+  }
+}
+
+/** @throws PdpError ERR_CONFIG_INVALID for what is no certificate in PEM, half a file among it */
+function parseAuthorities(text: string, where: string): X509Certificate[] {
+  const blocks = text.match(/-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/g) ?? []
+  const begun = text.match(/-----BEGIN/g) ?? []
+  if (begun.length !== blocks.length)
+    throw new PdpError('ERR_CONFIG_INVALID', `${where} is not whole, or holds something else than certificates`)
+  return blocks.map((block) => {
+    try {
+      const certificate = new X509Certificate(block)
+      if (!certificate.ca) throw new RangeError('a certificate in it is not of an authority')
+      return certificate
+    } catch (cause) {
+      throw new PdpError('ERR_CONFIG_INVALID', `${where}: ${(cause as Error).message}`, { cause })
+    }
+  })
+}
