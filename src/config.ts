@@ -15,6 +15,17 @@ const networkEntry =
 
 const serverSchema = z.strictObject({
   host: z.string().min(1).default('127.0.0.1').describe('Address to listen on. Beyond loopback only with `authentication`.'),
+  tls: z
+    .strictObject({
+      certFile: z.string().min(1),
+      keyFile: z.string().min(1),
+      minVersion: z.enum(['TLSv1.2', 'TLSv1.3']).default('TLSv1.3'),
+      clientCertificates: z.enum(['none', 'optional', 'required']).optional(),
+    })
+    .optional()
+    .describe(
+      'TLS on both ports: `certFile` and `keyFile` in PEM, read again when they change; `minVersion` (`TLSv1.3`, or `TLSv1.2`); `clientCertificates` `none`, `optional` or `required` (the default where `authentication.trustDomains` are). Absent: clear text.',
+    ),
   port: z.int().min(0).max(65_535).default(8181).describe('HTTP port; 0 takes a free one.'),
   grpcPort: z.int().min(0).max(65_535).default(9191).describe('gRPC port; 0 takes a free one.'),
   hosts: z
@@ -226,17 +237,39 @@ export const configSchema = z.strictObject({
         .min(1)
         .optional()
         .describe('File with the bearer token that callers of the decide scope must send; read again when it changes.'),
-      operators: z
+      callers: z
+        .array(
+          z
+            .strictObject({
+              id: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9:._/@-]{0,127}$/, 'letters, digits and `:._/@-`'),
+              tokenFile: z.string().min(1),
+              spiffeId: z.string().min(1),
+              roles: z.array(z.enum(['decide', 'pull', 'push', 'patch', 'approve', 'operate', 'audit'])).min(1),
+            })
+            .partial({ id: true, tokenFile: true, spiffeId: true })
+            .refine(
+              ({ tokenFile, spiffeId, id }) =>
+                (tokenFile === undefined) !== (spiffeId === undefined) && (tokenFile === undefined) === (id === undefined),
+              {
+                message: 'either `id` and `tokenFile`, or `spiffeId`',
+              },
+            ),
+        )
+        .default([])
+        .describe(
+          'Who may call beside the local administrator: a token (`id`, `tokenFile`) or workloads (`spiffeId`, with `*` for a segment, `**` for all that follow), and `roles` of `decide`, `pull`, `push`, `patch`, `approve`, `operate`, `audit`.',
+        ),
+      trustDomains: z
         .array(
           z.strictObject({
-            id: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9:._/@-]{0,127}$/, 'letters, digits and `:._/@-`'),
-            tokenFile: z.string().min(1),
-            roles: z.array(z.enum(['pull', 'push', 'patch', 'approve', 'operate', 'audit'])).min(1),
+            name: z.string().regex(/^[a-z0-9._-]{1,255}$/, 'a trust domain in lower case'),
+            bundleFile: z.string().min(1),
+            crlFile: z.string().min(1).optional(),
           }),
         )
         .default([])
         .describe(
-          'Who may use the admin scope beside the local administrator: `id`, `tokenFile`, and `roles` of `pull`, `push`, `patch`, `approve`, `operate`, `audit`.',
+          'Trust domains of SPIFFE whose workloads are believed: `name`, `bundleFile` with its authorities and perhaps `crlFile` with their revocation lists, in PEM, read again when they change.',
         ),
     })
     .prefault({}),
@@ -332,10 +365,11 @@ export function isLoopback(host: string): boolean {
 
 function crossChecks(config: Config): Finding[] {
   const faults: Finding[] = []
-  if (!isLoopback(config.server.host) && config.authentication.decideTokenFile === undefined) {
+  const { decideTokenFile, callers, trustDomains } = config.authentication
+  if (!isLoopback(config.server.host) && decideTokenFile === undefined && !callers.some(({ roles }) => roles.includes('decide'))) {
     faults.push({
       code: 'config',
-      message: `server.host: \`${config.server.host}\` can be reached from other machines, so callers must authenticate: set authentication.decideTokenFile, or listen on 127.0.0.1`,
+      message: `server.host: \`${config.server.host}\` can be reached from other machines, so callers must authenticate: set authentication.callers or decideTokenFile, or listen on 127.0.0.1`,
     })
   }
   for (const proxy of config.gateways.trustedProxies) {
@@ -357,6 +391,22 @@ function crossChecks(config: Config): Finding[] {
     if ((pull?.tls?.certFile === undefined) !== (pull?.tls?.keyFile === undefined))
       faults.push({ code: 'config', message: `bundles: \`${name}\`: pull.tls needs both \`certFile\` and \`keyFile\`, or none` })
   }
+  if (trustDomains.length > 0 && config.server.tls === undefined)
+    faults.push({ code: 'config', message: 'authentication.trustDomains: certificates are shown over TLS only: set server.tls' })
+  if (config.server.tls?.clientCertificates === 'required' && trustDomains.length === 0)
+    faults.push({ code: 'config', message: 'server.tls.clientCertificates: nobody is believed without authentication.trustDomains' })
+  for (const { spiffeId } of callers) {
+    const domain = spiffeId?.split('/')[2]
+    if (domain !== undefined && !trustDomains.some(({ name }) => name === domain))
+      faults.push({
+        code: 'config',
+        message: `authentication.callers: \`${spiffeId}\` is of a trust domain that authentication.trustDomains does not have`,
+      })
+  }
+  const callerIds = callers.flatMap(({ id }) => (id === undefined ? [] : [id]))
+  if (new Set(callerIds).size < callerIds.length) faults.push({ code: 'config', message: 'authentication.callers: an ID is given twice' })
+  if (new Set(trustDomains.map(({ name }) => name)).size < trustDomains.length)
+    faults.push({ code: 'config', message: 'authentication.trustDomains: a name is given twice' })
   const names = config.bundles.map((bundle) => bundle.name)
   for (const name of new Set(names.filter((name, i) => names.indexOf(name) !== i))) {
     faults.push({ code: 'config', message: `bundles: the name \`${name}\` is given twice` })

@@ -10,11 +10,10 @@ import { recorded } from './audit/recorded.ts'
 import { bundleInfo, createBundleAdmin } from './bundle-admin.ts'
 import { BundleLifecycle } from './bundle-lifecycle.ts'
 import { activateAll, pullAll, watchAll, watchExpiries } from './bundle-sources.ts'
+import { createCallerIdentity } from './caller-identity.ts'
 import { type Config, isLoopback } from './config.ts'
 import { withStepBudget } from './decision/step-budget.ts'
 import { PdpError } from './errors.ts'
-import { createOperators } from './identity/operators.ts'
-import { createTokenFile } from './identity/token-file.ts'
 import { ActiveBundles } from './policy/active-bundles.ts'
 import { createEngine } from './policy/engine.ts'
 import { explained } from './policy/explained.ts'
@@ -90,6 +89,8 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
 
     const decider = shadowed(inner, shadows)
 
+    const identity = createCallerIdentity(config, state.adminToken(), log)
+    closers.push(() => identity.close())
     let draining = false
     const info = (): Info => ({
       name: 'verdict',
@@ -99,16 +100,14 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
       started_at: startedAt.toISOString(),
       bundles: bundles.list().map((bundle) => bundleInfo(bundle, lifecycle, store)),
     })
-    const isDecideToken =
-      config.authentication.decideTokenFile === undefined ? undefined : createTokenFile(config.authentication.decideTokenFile)
-    const operators = createOperators(config.authentication.operators, state.adminToken())
     const doors = {
       decider,
       limits: { ...config.requests, forbidPrototypeKeys: true },
       maxBodyBytes: config.server.maxBodyBytes,
       requestTimeoutMs: config.server.requestTimeoutMs,
       gateways: gatewayOptions(config, bundles),
-      verifyDecide: isDecideToken && ((token: string) => (isDecideToken(token) ? { authenticated: true, id: 'token:decide' } : undefined)),
+      decideScope: identity.decideScope,
+      tls: identity.tls,
       notReady: () => {
         const reasons: string[] = []
         if (draining) reasons.push('draining')
@@ -123,10 +122,10 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
     const http = createHttpServer({
       ...doors,
       hosts: servedHosts(config),
-      verifyAdmin: operators.verify,
+      adminScope: identity.adminScope,
       bundles: {
         bundleAdmin: createBundleAdmin(lifecycle, store, shadows),
-        hasRole: operators.hasRole,
+        hasRole: identity.hasRole,
         maxBundleBytes: config.server.maxBundleBytes,
       },
       info,
@@ -152,7 +151,12 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
 
     const { port } = http.app.server.address() as AddressInfo
     const host = config.server.host.includes(':') ? `[${config.server.host}]` : config.server.host
-    return { url: `http://${host}:${port}`, grpcAddress: `${host}:${grpcPort}`, info: info(), close: closeAll }
+    return {
+      url: `${identity.tls === undefined ? 'http' : 'https'}://${host}:${port}`,
+      grpcAddress: `${host}:${grpcPort}`,
+      info: info(),
+      close: closeAll,
+    }
   } catch (thrown) {
     await closeAll().catch(() => {})
     throw thrown

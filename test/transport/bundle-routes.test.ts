@@ -29,7 +29,7 @@ const operators = [
   { id: 'pat', tokenFile: `${files}/pat`, roles: ['patch'] },
 ]
 const start = (rules: object = {}, more: Record<string, unknown> = {}) =>
-  startTestService(undefined, { bundles: [{ name: 'main', ...rules }], 'authentication.operators': operators, ...more })
+  startTestService(undefined, { bundles: [{ name: 'main', ...rules }], 'authentication.callers': operators, ...more })
 const push = (service: TestService, archive: Buffer, token = tokens.ann) => admin(service, 'PUT', '/v1/bundles/main', archive, token)
 const actsOf = async (service: TestService) =>
   (await admin(service, 'GET', '/v1/acts', undefined, tokens.eve)).json.acts.map(

@@ -64,7 +64,7 @@ async function start({
   const direct = answerDirectly({
     route: (target) => (target === '/v1/decide' ? route : undefined),
     guard: () => {},
-    verifyDecide: undefined,
+    decideScope: undefined,
     maxBodyBytes: 1_000,
     isDraining: () => false,
     ...options,
@@ -106,9 +106,11 @@ test('evaluations that take long hold up nobody for longer than one of them', as
 })
 
 test('what is not plain is left to the other way', async () => {
-  const url = await start({ verifyDecide: (token) => (token === 'good' ? { authenticated: true, id: 'x' } : undefined) })
+  const verifyToken = (token: string) => (token === 'good' || token === 'other' ? { authenticated: true, id: token } : undefined)
+  const url = await start({ decideScope: { verifyToken, mayEnter: (id) => id === 'good' } })
   expect((await post(url, '{}', { authorization: 'Bearer good' })).status).toBe(200)
   expect((await post(url, '{}', { authorization: 'Bearer bad' })).status).toBe(418)
+  expect((await post(url, '{}', { authorization: 'Bearer other' })).status).toBe(418)
   expect((await post(url, '{}', { authorization: 'Bearer good', 'content-encoding': 'gzip' })).status).toBe(418)
   expect((await post(url, '{}', { authorization: 'Bearer good', 'content-type': 'text/plain' })).status).toBe(418)
   expect((await post(url, 'x'.repeat(1_001), { authorization: 'Bearer good' })).status).toBe(418)

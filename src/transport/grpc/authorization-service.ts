@@ -4,7 +4,7 @@ import type { RecordedDecider } from '../../decision/decider.ts'
 import type { RecordedDecision } from '../../decision/decision.ts'
 import { type PdpError, toPdpError } from '../../errors.ts'
 import { childSpan } from '../../telemetry/trace-context.ts'
-import type { TokenVerifier } from '../bearer.ts'
+import type { Admission } from '../admission.ts'
 import { correlationId } from '../correlation.ts'
 import type { DecideLimits } from '../decide-request.ts'
 import { toEnvoyInput } from '../gateway/envoy-input.ts'
@@ -22,7 +22,7 @@ import { grpcStatus } from './status.ts'
 export interface AuthorizationServiceOptions {
   readonly decider: RecordedDecider
   readonly limits: DecideLimits
-  readonly verifyDecide: TokenVerifier | undefined
+  readonly decideScope: Admission | undefined
   readonly gateways: GatewayOptions
   readonly log: CallLog
 }
@@ -32,7 +32,7 @@ export const authorizationServiceName = 'envoy.service.auth.v3.Authorization'
 const invalidArgument = 3
 
 export function createAuthorizationService(options: AuthorizationServiceOptions): { readonly Check: UnaryMethod } {
-  const { decider, verifyDecide, gateways, log } = options
+  const { decider, decideScope, gateways, log } = options
   // A request's body may have any key: it is passed on, never looked up by them.
   const limits = { ...options.limits, forbidPrototypeKeys: false }
   return { Check }
@@ -47,7 +47,7 @@ export function createAuthorizationService(options: AuthorizationServiceOptions)
     }
     const done = (decision: RecordedDecision): UnaryAnswer => answerOf(toGatewayAnswer(decision))
     try {
-      const peer = factsOf(call, '', 'envoy', verifyDecide)
+      const peer = factsOf(call, '', 'envoy', decideScope)
       const request = readCheckRequest(message, { limits, members: 0 })
       id = correlationId(request.headers.get('x-request-id'))
       const { input, target } = toEnvoyInput(request, { limits, passTruncated: gateways.passTruncated })

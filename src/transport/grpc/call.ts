@@ -1,13 +1,15 @@
 // A call of one message and one answer, apart from the way on which it comes: grpc-js, or direct-calls.ts.
 import { type handleUnaryCall, Metadata, type ServerDuplexStream, type ServerUnaryCall } from '@grpc/grpc-js'
+import type { Caller } from '../../decision/request.ts'
 import type { CallStatus } from './call-status.ts'
+import { peerOfMark, sessionField } from './session-peers.ts'
 
 /** What comes with the message. */
 export interface Call {
   /** `/package.Service/Method` */
   readonly path: string
-  /** Of the peer, without its port. */
-  readonly address: string
+  /** Who is at the other end of the connection. */
+  readonly peer: Caller
   /** Every value of a field of the metadata; Node joins repeated ones with a comma, where it may. */
   values(name: string): readonly string[]
 }
@@ -20,7 +22,7 @@ export type UnaryMethod = (message: Buffer, call: Call) => UnaryAnswer | Promise
 export function callOf(call: ServerUnaryCall<Buffer, Uint8Array> | ServerDuplexStream<Buffer, Uint8Array>): Call {
   return {
     path: call.getPath(),
-    address: call.getPeer().replace(/:\d+$/, ''),
+    peer: peerOfMark(call.metadata.get(sessionField)[0]?.toString()),
     values: (name) => call.metadata.get(name).map(String),
   }
 }

@@ -3,7 +3,7 @@ import type { handleBidiStreamingCall, ServerDuplexStream } from '@grpc/grpc-js'
 import type { RecordedDecider } from '../../decision/decider.ts'
 import type { RecordedDecision } from '../../decision/decision.ts'
 import { toPdpError } from '../../errors.ts'
-import type { TokenVerifier } from '../bearer.ts'
+import type { Admission } from '../admission.ts'
 import { decideEach, decideOne, type RequestFacts } from '../decide.ts'
 import type { DecideLimits } from '../decide-request.ts'
 import { type Call, callOf, requestIdMetadata, toServiceError, type UnaryAnswer, type UnaryMethod } from './call.ts'
@@ -14,7 +14,7 @@ import { correlationOf, factsOf } from './peer.ts'
 export interface DecisionServiceOptions {
   readonly decider: RecordedDecider
   readonly limits: DecideLimits
-  readonly verifyDecide: TokenVerifier | undefined
+  readonly decideScope: Admission | undefined
   readonly log: CallLog
 }
 
@@ -25,7 +25,7 @@ export interface DecisionService {
   readonly DecideBatch: handleBidiStreamingCall<Buffer, Uint8Array>
 }
 
-export function createDecisionService({ decider, limits, verifyDecide, log }: DecisionServiceOptions): DecisionService {
+export function createDecisionService({ decider, limits, decideScope, log }: DecisionServiceOptions): DecisionService {
   const door = 'grpc'
   return { Decide, DecideBatch }
 
@@ -37,7 +37,7 @@ export function createDecisionService({ decider, limits, verifyDecide, log }: De
     }
     const fail = (thrown: unknown): UnaryAnswer => ({ status: toCallStatus(toPdpError(thrown), requestId, call.path, log) })
     try {
-      const facts = factsOf(call, requestId, door, verifyDecide)
+      const facts = factsOf(call, requestId, door, decideScope)
       const decision = decideOne(readDecideRequest(message, limits), facts, decider)
       return decision instanceof Promise ? decision.then(done).catch(fail) : done(decision)
     } catch (thrown) {
@@ -57,7 +57,7 @@ export function createDecisionService({ decider, limits, verifyDecide, log }: De
   /** One batch after another: a client that does not read its answers is not read from. */
   async function answerAll(stream: ServerDuplexStream<Buffer, Uint8Array>, call: Call, id: string): Promise<void> {
     stream.sendMetadata(requestIdMetadata(id))
-    const facts: RequestFacts = factsOf(call, id, door, verifyDecide)
+    const facts: RequestFacts = factsOf(call, id, door, decideScope)
     // An error that ends the loop still has to be told to the client.
     for await (const message of stream.iterator({ destroyOnReturn: false })) {
       if (stream.cancelled) return

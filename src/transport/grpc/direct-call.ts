@@ -1,12 +1,14 @@
 // One call of one message on its HTTP/2 stream: its message taken out of what arrives, its answer or its status sent. Not which
 // method it calls.
 // @see https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
-import { constants, type Http2Session, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2'
+import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2'
+import type { Caller } from '../../decision/request.ts'
 import { PdpError } from '../../errors.ts'
 import type { Call, UnaryAnswer } from './call.ts'
 import { type CallLog, type CallStatus, toCallStatus } from './call-status.ts'
 import type { WaitingCall } from './overdue-calls.ts'
 import { correlationOf } from './peer.ts'
+import { peerOfSession } from './session-peers.ts'
 
 /** Whether the message is compressed, and its length. Bytes. */
 const prefixBytes = 5
@@ -41,8 +43,8 @@ export class DirectCall implements Call, WaitingCall {
     return this.#headers[':path'] as string
   }
 
-  get address(): string {
-    return addressOf(this.#stream.session)
+  get peer(): Caller {
+    return peerOfSession(this.#stream.session)
   }
 
   values(name: string): readonly string[] {
@@ -155,17 +157,4 @@ function ignore(): void {}
 
 function malformed(what: string): PdpError {
   return new PdpError('ERR_INVALID_REQUEST', what)
-}
-
-const addresses = new WeakMap<Http2Session, string>()
-
-/** The socket of a session stands behind a proxy, which takes its time. */
-function addressOf(session: Http2Session | undefined): string {
-  if (session === undefined) return ''
-  let address = addresses.get(session)
-  if (address === undefined) {
-    address = session.socket.remoteAddress ?? ''
-    addresses.set(session, address)
-  }
-  return address
 }

@@ -11,6 +11,7 @@ import type { CallLog } from './call-status.ts'
 import { DirectCall } from './direct-call.ts'
 import type { OverdueCalls } from './overdue-calls.ts'
 import { ambiguousCredentials } from './peer.ts'
+import { mark } from './session-peers.ts'
 
 export interface DirectCallsOptions {
   /** By path. */
@@ -41,7 +42,10 @@ export function answerCallsDirectly(server: Server, options: DirectCallsOptions)
       if (options.methods.has(call.path) && isPlain(headers) && !Number.isNaN(timeoutMs)) receive(stream, call, timeoutMs, options, answer)
       // The library sees the first of them only.
       else if (call.values('authorization').length > 1) call.end(ambiguousCredentials())
-      else for (const listener of theirs) listener(stream, headers, flags, rawHeaders)
+      else {
+        mark(headers, stream.session)
+        for (const listener of theirs) listener(stream, headers, flags, rawHeaders)
+      }
     })
   }
 }

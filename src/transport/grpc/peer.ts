@@ -1,8 +1,7 @@
 // What a gRPC call brings beside its message: who calls, its correlation ID, its trace.
-import type { Caller } from '../../decision/request.ts'
 import { PdpError } from '../../errors.ts'
 import { childSpan } from '../../telemetry/trace-context.ts'
-import { callerOfBearer, type TokenVerifier } from '../bearer.ts'
+import { type Admission, admit } from '../admission.ts'
 import { correlationId } from '../correlation.ts'
 import type { RequestFacts } from '../decide.ts'
 import type { Call } from './call.ts'
@@ -12,14 +11,13 @@ export function correlationOf(call: Call): string {
 }
 
 /**
- * @param verify undefined: anybody may ask
- * @throws PdpError ERR_UNAUTHENTICATED, ERR_AMBIGUOUS_CREDENTIALS
+ * @param scope undefined: anybody may ask
+ * @throws PdpError ERR_UNAUTHENTICATED, ERR_FORBIDDEN, ERR_AMBIGUOUS_CREDENTIALS
  */
-export function factsOf(call: Call, id: string, door: string, verify: TokenVerifier | undefined): RequestFacts {
-  const anonymous = callerAt(call.address)
+export function factsOf(call: Call, id: string, door: string, scope: Admission | undefined): RequestFacts {
   const credentials = call.values('authorization')
   if (credentials.length > 1) throw ambiguousCredentials()
-  const caller = verify === undefined ? anonymous : { ...callerOfBearer(credentials[0], verify), address: anonymous.address }
+  const caller = admit(scope, credentials[0], call.peer)
   return { door, correlationId: id, trace: childSpan(only(call, 'traceparent')), caller }
 }
 
@@ -27,20 +25,6 @@ export function factsOf(call: Call, id: string, door: string, verify: TokenVerif
 function only(call: Call, name: string): string | undefined {
   const values = call.values(name)
   return values.length === 1 ? values[0] : undefined
-}
-
-const known = new Map<string, Caller>()
-const maxKnown = 1_000
-
-/** Callers without an identity, one for each address. */
-function callerAt(address: string): Caller {
-  let caller = known.get(address)
-  if (caller === undefined) {
-    if (known.size >= maxKnown) known.clear()
-    caller = { authenticated: false, address }
-    known.set(address, caller)
-  }
-  return caller
 }
 
 export function ambiguousCredentials(): PdpError {

@@ -1,24 +1,26 @@
-// The gRPC server: its services, its bounds, health and reflection. Cleartext HTTP/2; TLS comes with the identity of callers.
+// The gRPC server: its services, its bounds, health and reflection. What it listens on is in listener.ts.
 //
 // INVARIANT: no call lives without a bound: calls that bring one message must bring it within `requestTimeoutMs`, whatever
 // deadline the client asked for, and connections hold at most `maxConcurrentStreams` calls.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Server, ServerCredentials, type ServiceDefinition } from '@grpc/grpc-js'
+import { Server, type ServiceDefinition } from '@grpc/grpc-js'
 import { loadSync, type PackageDefinition } from '@grpc/proto-loader'
 import { ReflectionService } from '@grpc/reflection'
 import { HealthImplementation } from 'grpc-health-check'
 import protobuf from 'protobufjs/minimal.js'
 import type { RecordedDecider } from '../../decision/decider.ts'
 import { PdpError } from '../../errors.ts'
-import type { TokenVerifier } from '../bearer.ts'
+import type { Admission } from '../admission.ts'
 import type { DecideLimits } from '../decide-request.ts'
 import type { GatewayOptions } from '../gateway/gateway-options.ts'
+import type { TlsSettings } from '../secure-connections.ts'
 import { authorizationServiceName, createAuthorizationService } from './authorization-service.ts'
 import { toHandler, toServiceError } from './call.ts'
 import { type CallLog, toCallStatus } from './call-status.ts'
 import { createDecisionService, decisionServiceName } from './decision-service.ts'
 import { answerCallsDirectly } from './direct-calls.ts'
+import { type Listener, listenOn } from './listener.ts'
 import { OverdueCalls } from './overdue-calls.ts'
 
 export interface GrpcServerOptions {
@@ -29,7 +31,9 @@ export interface GrpcServerOptions {
   /** Longest time for the message of a call to arrive. Milliseconds. */
   readonly requestTimeoutMs: number
   /** Undefined: anybody may ask, which only a loopback address may offer. */
-  readonly verifyDecide: TokenVerifier | undefined
+  readonly decideScope: Admission | undefined
+  /** Undefined: clear text. */
+  readonly tls: TlsSettings | undefined
   readonly gateways: GatewayOptions
   readonly notReady: () => readonly string[]
   readonly log: CallLog
@@ -73,6 +77,7 @@ export function createGrpcServer(options: GrpcServerOptions): GrpcServer {
   health.addToServer(server)
   new ReflectionService(reflected()).addToServer(server)
 
+  let listener: Listener | undefined
   let draining = false
   const setHealth = () => {
     const serving = !draining && options.notReady().length === 0 ? 'SERVING' : 'NOT_SERVING'
@@ -85,13 +90,9 @@ export function createGrpcServer(options: GrpcServerOptions): GrpcServer {
     async listen(host, port) {
       const address = `${host.includes(':') ? `[${host}]` : host}:${port}`
       try {
-        const port = await new Promise<number>((resolve, reject) =>
-          server.bindAsync(address, ServerCredentials.createInsecure(), (error, bound) =>
-            error === null ? resolve(bound) : reject(error),
-          ),
-        )
+        listener = await listenOn(server, host, port, options.tls)
         answerCallsDirectly(server, { methods, overdue, maxMessageBytes: options.maxBodyBytes, log: options.log })
-        return port
+        return listener.port
       } catch (cause) {
         const { message } = cause as Error
         const reason = message.includes('EADDRINUSE')
@@ -107,6 +108,7 @@ export function createGrpcServer(options: GrpcServerOptions): GrpcServer {
     async close(timeoutMs) {
       clearInterval(timer)
       overdue.close()
+      listener?.close()
       await new Promise<void>((resolve) => {
         const force = setTimeout(() => {
           server.forceShutdown()

@@ -4,37 +4,41 @@ import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyRequest } from 'fastify'
 import type { Caller } from '../../decision/request.ts'
-import { callerOfBearer, type TokenVerifier } from '../bearer.ts'
+import { type Admission, admit } from '../admission.ts'
+import { connectionOf, peerOfConnection } from '../secure-connections.ts'
 
-const authenticated = new WeakMap<FastifyRequest, Caller>()
+const admitted = new WeakMap<FastifyRequest, Caller>()
 const anonymous = new WeakMap<Socket, Caller>()
 
-/** The caller that `requireBearer` let in, else the anonymous peer of the connection. */
+/** The caller that `requireAdmission` let in, else the peer of the connection. */
 export function callerOf(request: FastifyRequest): Caller {
-  return authenticated.get(request) ?? anonymousPeer(request.raw.socket)
+  return admitted.get(request) ?? peerOfSocket(request.raw.socket)
 }
 
 /**
- * Lets only callers in whose token is known.
- * @throws PdpError ERR_UNAUTHENTICATED
+ * Lets in whom a scope admits.
+ * @throws PdpError ERR_UNAUTHENTICATED, ERR_FORBIDDEN
  */
-export function requireBearer(verify: TokenVerifier): (request: FastifyRequest) => Promise<void> {
+export function requireAdmission(admission: Admission): (request: FastifyRequest) => Promise<void> {
   return async (request) => {
-    authenticated.set(request, callerOfRequest(request.raw, verify))
+    admitted.set(request, callerOfRequest(request.raw, admission))
   }
 }
 
 /**
  * The caller of a request whose authentication nobody has looked at yet.
- * @param verify undefined: anybody may ask
- * @throws PdpError ERR_UNAUTHENTICATED
+ * @param admission undefined: anybody may ask
+ * @throws PdpError ERR_UNAUTHENTICATED, ERR_FORBIDDEN
  */
-export function callerOfRequest(request: IncomingMessage, verify: TokenVerifier | undefined): Caller {
-  if (verify === undefined) return anonymousPeer(request.socket)
-  return { ...callerOfBearer(request.headers.authorization, verify), address: request.socket.remoteAddress }
+export function callerOfRequest(request: IncomingMessage, admission: Admission | undefined): Caller {
+  return admit(admission, request.headers.authorization, peerOfSocket(request.socket))
 }
 
-export function anonymousPeer(socket: Socket): Caller {
+/** One object for each connection. */
+export function peerOfSocket(socket: Socket): Caller {
+  const connection = connectionOf(socket)
+  const peer = connection && peerOfConnection(connection)
+  if (peer !== undefined) return peer
   let caller = anonymous.get(socket)
   if (caller === undefined) {
     caller = { authenticated: false, address: socket.remoteAddress }

@@ -5,8 +5,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Caller } from '../../decision/request.ts'
 import { decodeUtf8 } from '../../decision/utf8.ts'
 import { PdpError, toPdpError } from '../../errors.ts'
+import type { Admission } from '../admission.ts'
 import { answerInTurns } from '../answer-in-turns.ts'
-import type { TokenVerifier } from '../bearer.ts'
 import { correlationId } from '../correlation.ts'
 import { type Answer, jsonHeaders } from './answer.ts'
 import { callerOfRequest } from './authentication.ts'
@@ -28,7 +28,7 @@ export interface DirectOptions {
   readonly route: (target: string) => DirectRoute | undefined
   /** @throws PdpError when a request must not be answered */
   readonly guard: (request: IncomingMessage) => void
-  readonly verifyDecide: TokenVerifier | undefined
+  readonly decideScope: Admission | undefined
   readonly maxBodyBytes: number
   readonly isDraining: () => boolean
 }
@@ -46,7 +46,7 @@ const plainLength = /^[1-9][0-9]{0,8}$/
 
 /** @returns a listener for requests that says whether it takes one */
 export function answerDirectly(options: DirectOptions): (request: IncomingMessage, response: ServerResponse) => boolean {
-  const { guard, verifyDecide, maxBodyBytes } = options
+  const { guard, decideScope, maxBodyBytes } = options
   const take = answerInTurns(ask, send)
 
   return (request, response) => {
@@ -55,7 +55,7 @@ export function answerDirectly(options: DirectOptions): (request: IncomingMessag
     if (route === undefined) return false
     try {
       guard(request)
-      const caller = callerOfRequest(request, verifyDecide)
+      const caller = callerOfRequest(request, decideScope)
       const id = correlationId(request.headers['x-request-id'])
       receive(request, (body) => take({ route, request, response, id, caller, body }))
       return true

@@ -11,14 +11,14 @@ import { toJsonLine } from '../../decision/json-text.ts'
 import type { Caller, DecisionRequest } from '../../decision/request.ts'
 import { PdpError, toPdpError } from '../../errors.ts'
 import { childSpan } from '../../telemetry/trace-context.ts'
-import { callerOfBearer, type TokenVerifier } from '../bearer.ts'
+import { type Admission, admit } from '../admission.ts'
 import type { DecideLimits } from '../decide-request.ts'
 import { toEnvoyInput } from '../gateway/envoy-input.ts'
 import { type GatewayAnswer, refusal, toGatewayAnswer } from '../gateway/gateway-answer.ts'
 import type { GatewayOptions } from '../gateway/gateway-options.ts'
 import { type Fields, refuseUnusable } from '../gateway/gateway-result.ts'
 import { toRouteParts } from '../gateway/route-question.ts'
-import { anonymousPeer } from './authentication.ts'
+import { peerOfSocket } from './authentication.ts'
 import { fromFastify } from './errors.ts'
 import { type Convention, readGatewayRequest } from './gateway-request.ts'
 
@@ -26,7 +26,8 @@ export interface GatewayRouteOptions {
   readonly decider: RecordedDecider
   readonly limits: DecideLimits
   readonly maxBodyBytes: number
-  readonly verifyDecide: TokenVerifier | undefined
+  /** Undefined: anybody may ask. */
+  readonly decideScope: Admission | undefined
   readonly gateways: GatewayOptions
 }
 
@@ -43,7 +44,7 @@ export function isGatewayPath(url: string): boolean {
 const onlyDeny = (status: number) => (status === 401 ? 401 : 403)
 const asItIs = (status: number) => status
 
-export function gatewayRoutes(app: FastifyInstance, { decider, limits, maxBodyBytes, verifyDecide, gateways }: GatewayRouteOptions): void {
+export function gatewayRoutes(app: FastifyInstance, { decider, limits, maxBodyBytes, decideScope, gateways }: GatewayRouteOptions): void {
   for (const method of METHODS)
     if (!app.supportedMethods.includes(method) && method !== 'CONNECT') app.addHttpMethod(method, { hasBody: true })
   const inputLimits = { ...limits, forbidPrototypeKeys: false }
@@ -105,7 +106,7 @@ export function gatewayRoutes(app: FastifyInstance, { decider, limits, maxBodyBy
         door,
         correlationId: request.id,
         trace: childSpan(request.headers.traceparent as string | undefined),
-        caller: gatewayOf(request, verifyDecide),
+        caller: gatewayOf(request, decideScope),
         timeMs: Date.now(),
         ...gateways.policy(),
         ...question,
@@ -119,9 +120,8 @@ export function gatewayRoutes(app: FastifyInstance, { decider, limits, maxBodyBy
  * The gateway itself: `Authorization` belongs to the request that it asks about, so its own credentials have a field of their own.
  * @throws PdpError ERR_UNAUTHENTICATED
  */
-function gatewayOf({ raw }: FastifyRequest, verify: TokenVerifier | undefined): Caller {
-  if (verify === undefined) return anonymousPeer(raw.socket)
-  return { ...callerOfBearer(raw.headers['x-verdict-authorization'] as string | undefined, verify), address: raw.socket.remoteAddress }
+function gatewayOf({ raw }: FastifyRequest, scope: Admission | undefined): Caller {
+  return admit(scope, raw.headers['x-verdict-authorization'] as string | undefined, peerOfSocket(raw.socket))
 }
 
 /** The identity of a forward-auth question is a verified one or none. */

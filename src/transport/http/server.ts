@@ -1,16 +1,18 @@
 // The HTTP server: three scopes (public, decide, admin), each with its own authentication; one way for failures.
-import { createServer, type ServerOptions } from 'node:http'
+import { createServer, type IncomingMessage, type ServerOptions, type ServerResponse } from 'node:http'
+import { createServer as createSecureServer } from 'node:https'
 import type { Socket } from 'node:net'
 import fastify, { type FastifyBaseLogger, type FastifyError, type FastifyInstance, LogController } from 'fastify'
 import type { RecordedDecider } from '../../decision/decider.ts'
 import { PdpError } from '../../errors.ts'
-import type { TokenVerifier } from '../bearer.ts'
+import type { Admission } from '../admission.ts'
 import { correlationId } from '../correlation.ts'
 import type { DecideLimits } from '../decide-request.ts'
 import type { GatewayOptions } from '../gateway/gateway-options.ts'
+import { secureConnections, type TlsSettings, tlsOptions } from '../secure-connections.ts'
 import { adminRoutes, type Info } from './admin-routes.ts'
 import { errorAnswer } from './answer.ts'
-import { requireBearer } from './authentication.ts'
+import { requireAdmission } from './authentication.ts'
 import { type AuthzenOptions, authzenMetadataRoute, authzenRoutes } from './authzen-routes.ts'
 import { registerJsonBody, requireBody } from './body.ts'
 import { type BundleRouteOptions, bundleRoutes } from './bundle-routes.ts'
@@ -34,8 +36,10 @@ export interface HttpServerOptions {
   /** See GuardOptions. */
   readonly hosts: ReadonlySet<string> | undefined
   /** Undefined: the decide scope is open, which only a loopback address may be. */
-  readonly verifyDecide: TokenVerifier | undefined
-  readonly verifyAdmin: TokenVerifier
+  readonly decideScope: Admission | undefined
+  readonly adminScope: Admission
+  /** Undefined: clear text. */
+  readonly tls: TlsSettings | undefined
   readonly gateways: GatewayOptions
   readonly opa: OpaOptions['opa'] & { readonly config: () => OpaConfig }
   readonly candidates: AuthzenOptions['candidates']
@@ -84,10 +88,15 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
         options.log.info({ code: refused.code, peer: (socket as Socket).remoteAddress }, `refused: ${refused.message}`)
     },
     frameworkErrors: (error, request, reply) => void sendError(request, reply, fromFastify(error)),
-    serverFactory: (fastifyHandler) =>
-      createServer(serverOptions(options), (request, response) => {
+    serverFactory(fastifyHandler) {
+      const handle = (request: IncomingMessage, response: ServerResponse) => {
         if (!direct(request, response)) fastifyHandler(request, response)
-      }),
+      }
+      if (options.tls === undefined) return createServer(serverOptions(options), handle)
+      const server = createSecureServer({ ...serverOptions(options), ...tlsOptions(options.tls), ALPNProtocols: ['http/1.1'] }, handle)
+      secureConnections(server, options.tls)
+      return server
+    },
   })
   const routes: { method: string; url: string }[] = []
   app.addHook('onRoute', ({ method, url }) => {
@@ -113,7 +122,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   app.register(async (scope) => publicRoutes(scope, options.notReady))
   app.register(async (scope) => gatewayRoutes(scope, options))
   const requireDecide = async (scope: FastifyInstance) => {
-    if (options.verifyDecide !== undefined) scope.addHook('onRequest', requireBearer(options.verifyDecide))
+    if (options.decideScope !== undefined) scope.addHook('onRequest', requireAdmission(options.decideScope))
   }
   app.register(async (scope) => {
     await requireDecide(scope)
@@ -134,7 +143,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
     scope.register(async (inner) => authzenRoutes(inner, options))
   })
   app.register(async (scope) => {
-    scope.addHook('onRequest', requireBearer(options.verifyAdmin))
+    scope.addHook('onRequest', requireAdmission(options.adminScope))
     adminRoutes(scope, options.info)
     bundleRoutes(scope, { ...options.bundles, limits: options.limits, maxBodyBytes: options.maxBodyBytes })
     eventRoutes(scope, options.bundles)

@@ -1,0 +1,37 @@
+// Who a request is of, by what its connection and its credentials say, and whether a scope lets them in. Not where identities come
+// from: verifiers are passed in.
+// @see RFC 6750 §2.1
+import type { Caller } from '../decision/request.ts'
+import { PdpError } from '../errors.ts'
+
+/** Finds the caller that a bearer token belongs to; undefined for one that is not known. */
+export type TokenVerifier = (token: string) => Caller | undefined
+
+/** What a scope asks for. */
+export interface Admission {
+  readonly verifyToken: TokenVerifier
+  /** Whether a caller that is known may enter. */
+  readonly mayEnter: (id: string) => boolean
+}
+
+/**
+ * @param admission undefined: anybody may enter
+ * @param credentials the value of an Authorization field; where it is there, it is who calls
+ * @param peer who is at the other end of the connection, by certificate or by address
+ * @throws PdpError ERR_UNAUTHENTICATED; ERR_FORBIDDEN for a caller that is known and may not
+ */
+export function admit(admission: Admission | undefined, credentials: string | undefined, peer: Caller): Caller {
+  if (admission === undefined) return peer
+  const caller = credentials === undefined ? peer : callerOfBearer(credentials, admission.verifyToken, peer)
+  if (!caller.authenticated || caller.id === undefined)
+    throw new PdpError('ERR_UNAUTHENTICATED', 'a client certificate or a bearer token is required')
+  if (!admission.mayEnter(caller.id)) throw new PdpError('ERR_FORBIDDEN', `\`${caller.id}\` may not do this`)
+  return caller
+}
+
+function callerOfBearer(credentials: string, verify: TokenVerifier, { address }: Caller): Caller {
+  const [, token] = /^Bearer ([A-Za-z0-9._~+/-]+=*)$/i.exec(credentials) ?? []
+  const caller = token === undefined ? undefined : verify(token)
+  if (caller === undefined) throw new PdpError('ERR_UNAUTHENTICATED', 'a valid bearer token is required')
+  return { ...caller, address }
+}
