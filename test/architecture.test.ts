@@ -46,7 +46,7 @@ const owners: Readonly<Record<string, readonly string[]>> = {
   'node:wasi': ['rego/reactor.ts'],
   'node:worker_threads': ['rego', 'network', 'evaluation-worker.ts', 'evaluation-workers.ts', 'gate-worker.ts', 'gate.ts'],
   'node:http': ['network', 'transport/http', 'bundles/pull.ts'],
-  'node:https': ['network', 'bundles/pull.ts'],
+  'node:https': ['network', 'bundles/pull.ts', 'transport/http'],
   'node:dns/promises': ['network'],
 }
 

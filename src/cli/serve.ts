@@ -5,6 +5,7 @@ import { pino } from 'pino'
 import { loadConfig } from '../config.ts'
 import { PdpError } from '../errors.ts'
 import { type Service, startService } from '../service.ts'
+import { limitRefusals } from '../telemetry/limited-refusals.ts'
 import { paint, print } from './output.ts'
 
 interface ServeOptions {
@@ -52,8 +53,19 @@ Without a bundle the last good ones of the state folder are served.`,
       })
       // Signals that come while bundles are compiled count too.
       const signal = Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')])
+      const limited = limitRefusals()
       const log = pino(
-        { level: config.log.level, base: null, timestamp: pino.stdTimeFunctions.isoTime },
+        {
+          level: config.log.level,
+          base: null,
+          timestamp: pino.stdTimeFunctions.isoTime,
+          hooks: {
+            logMethod([facts, ...rest], method) {
+              const written = limited(facts)
+              if (written !== undefined) method.apply(this, [written, ...rest] as Parameters<typeof method>)
+            },
+          },
+        },
         pino.destination({ fd: 2, sync: true }),
       )
       const service = await startService(config, log)

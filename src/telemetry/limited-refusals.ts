@@ -4,9 +4,6 @@
 /** Lines of one code a second, in the long run, and at once. */
 const perSecond = 10
 const burst = 50
-/** Codes are ours, so there are few. */
-const maxCodes = 200
-
 interface Bucket {
   tokens: number
   atMs: number
@@ -14,16 +11,17 @@ interface Bucket {
 }
 
 /**
+ * Decides about lines with a `code`, as refusals have them; all others are written.
  * @returns what to write: the facts, with `suppressed` where lines were left out before; undefined: nothing
  */
-export function limitRefusals(now: () => number = Date.now): <T extends { readonly code?: unknown }>(facts: T) => T | undefined {
+export function limitRefusals(now: () => number = Date.now): (facts: unknown) => unknown {
   const buckets = new Map<string, Bucket>()
   return (facts) => {
-    const code = String(facts.code).slice(0, 64)
+    const code = codeOf(facts)
+    if (code === undefined) return facts
     const nowMs = now()
     let bucket = buckets.get(code)
     if (bucket === undefined) {
-      if (buckets.size >= maxCodes) return undefined
       bucket = { tokens: burst, atMs: nowMs, suppressed: 0 }
       buckets.set(code, bucket)
     }
@@ -36,6 +34,12 @@ export function limitRefusals(now: () => number = Date.now): <T extends { readon
     bucket.tokens--
     const { suppressed } = bucket
     bucket.suppressed = 0
-    return suppressed === 0 ? facts : { ...facts, suppressed }
+    return suppressed === 0 ? facts : { ...(facts as object), suppressed }
   }
+}
+
+/** Codes are those of a closed list, so there are few. */
+function codeOf(facts: unknown): string | undefined {
+  const { code } = (typeof facts === 'object' && facts !== null ? facts : {}) as { readonly code?: unknown }
+  return typeof code === 'string' && code.startsWith('ERR_') ? code : undefined
 }

@@ -3,6 +3,7 @@ import { createHash, createHmac, generateKeyPairSync, type KeyObject } from 'nod
 import { describe, expect, test } from '@jest/globals'
 import { CompactSign, decodeJwt } from 'jose'
 import {
+  fingerprintOf,
   parseKey,
   type SignatureDemands,
   type SigningAlgorithm,
@@ -68,7 +69,14 @@ describe('verified', () => {
     const key = parseKey(pem(pair.privateKey), algorithm, 'private', 'here')
     const files = filesOf({ [signaturesFile]: await signFiles(filesOf(), { id: 'k', algorithm, key }, { sequence: 7 }, now) })
     const keys = [{ id: 'k', algorithm, key: parseKey(pem(pair.publicKey), algorithm, 'public', 'here') }]
-    expect(await verify(files, { keys })).toEqual({ keyId: 'k', algorithm, issuer: undefined, expiresAtMs: undefined, sequence: 7 })
+    expect(await verify(files, { keys })).toEqual({
+      keyId: 'k',
+      algorithm,
+      fingerprint: fingerprintOf(pair.publicKey),
+      issuer: undefined,
+      expiresAtMs: undefined,
+      sequence: 7,
+    })
   })
 
   test('HS256, with a secret of its own', async () => {

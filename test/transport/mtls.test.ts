@@ -130,8 +130,8 @@ describe('who is let in', () => {
     expect(answer).toMatchObject({ status: 200, json: { decision: true, context: { caller } } })
     const { code, message } = await call(decisions(service, setup, good), 'Decide', question)
     expect([code, JSON.parse(message.decision.context_json).caller]).toEqual([status.OK, caller])
-    const batch = await stream(decisions(service, setup, good), 'DecideBatch', [{ requests: [question] }], { 'verdict-session': '1' })
-    expect(JSON.parse(batch.messages[0].responses[0].decision.context_json).caller).toEqual(caller)
+    const batch = await stream(decisions(service, setup, good), 'DecideBatch', [question], { 'verdict-session': '1' })
+    expect(JSON.parse(batch.messages[0].decisions[0].context_json).caller).toEqual(caller)
   })
 
   test('fields that other gateways put identities into are nothing here', async () => {
@@ -140,9 +140,7 @@ describe('who is let in', () => {
     expect(await ask(service, setup, other, { headers })).toMatchObject({ status: 403 })
     const metadata = { 'x-spiffe-id': gateway, 'verdict-session': '1' }
     expect((await call(decisions(service, setup, other), 'Decide', question, metadata)).code).toBe(status.PERMISSION_DENIED)
-    expect((await stream(decisions(service, setup, other), 'DecideBatch', [{ requests: [question] }], metadata)).code).toBe(
-      status.PERMISSION_DENIED,
-    )
+    expect((await stream(decisions(service, setup, other), 'DecideBatch', [question], metadata)).code).toBe(status.PERMISSION_DENIED)
   })
 
   test.each<[string, 'a' | 'b', LeafOptions]>([

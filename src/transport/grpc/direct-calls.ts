@@ -5,12 +5,14 @@
 // INVARIANT: a call ends: its message comes within the time of OverdueCalls, and within its own deadline.
 import type { Http2Server, IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2'
 import type { Server } from '@grpc/grpc-js'
+import { toPdpError } from '../../errors.ts'
+import type { Admission } from '../admission.ts'
 import { answerInTurns } from '../answer-in-turns.ts'
 import type { UnaryAnswer, UnaryMethod } from './call.ts'
 import type { CallLog } from './call-status.ts'
 import { DirectCall } from './direct-call.ts'
 import type { OverdueCalls } from './overdue-calls.ts'
-import { ambiguousCredentials } from './peer.ts'
+import { ambiguousCredentials, factsOf } from './peer.ts'
 import { mark } from './session-peers.ts'
 
 export interface DirectCallsOptions {
@@ -19,6 +21,8 @@ export interface DirectCallsOptions {
   /** Bytes, without the prefix. */
   readonly maxMessageBytes: number
   readonly overdue: OverdueCalls
+  /** Undefined: anybody may ask. */
+  readonly decideScope: Admission | undefined
   readonly log: CallLog
 }
 
@@ -42,11 +46,25 @@ export function answerCallsDirectly(server: Server, options: DirectCallsOptions)
       if (options.methods.has(call.path) && isPlain(headers) && !Number.isNaN(timeoutMs)) receive(stream, call, timeoutMs, options, answer)
       // The library sees the first of them only.
       else if (call.values('authorization').length > 1) call.end(ambiguousCredentials())
+      else if (call.path.startsWith(reflectionPrefix) && isRefused(call, options)) return
       else {
         mark(headers, stream.session)
         for (const listener of theirs) listener(stream, headers, flags, rawHeaders)
       }
     })
+  }
+}
+
+const reflectionPrefix = '/grpc.reflection.'
+
+/** The library's reflection knows no callers. */
+function isRefused(call: DirectCall, { decideScope }: DirectCallsOptions): boolean {
+  try {
+    factsOf(call, '', 'grpc', decideScope)
+    return false
+  } catch (thrown) {
+    call.end(toPdpError(thrown))
+    return true
   }
 }
 

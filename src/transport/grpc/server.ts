@@ -91,7 +91,7 @@ export function createGrpcServer(options: GrpcServerOptions): GrpcServer {
       const address = `${host.includes(':') ? `[${host}]` : host}:${port}`
       try {
         listener = await listenOn(server, host, port, options.tls)
-        answerCallsDirectly(server, { methods, overdue, maxMessageBytes: options.maxBodyBytes, log: options.log })
+        answerCallsDirectly(server, { ...options, methods, overdue, maxMessageBytes: options.maxBodyBytes })
         return listener.port
       } catch (cause) {
         const { message } = cause as Error
