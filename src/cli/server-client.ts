@@ -1,6 +1,11 @@
 // A running service as commands of this folder ask it: where it is, the token, errors as the service says them.
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import { request as httpRequest, type IncomingMessage } from 'node:http'
+import { request as httpsRequest, type RequestOptions } from 'node:https'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import type { ReadableStream as WebStream } from 'node:stream/web'
 import type { Command } from 'commander'
 import { clientDefaults } from '../config.ts'
 import { PdpError, type PdpErrorCode, pdpErrorCodes } from '../errors.ts'
@@ -9,6 +14,9 @@ export interface ServerOptions {
   server?: string
   token?: string
   state?: string
+  ca?: string
+  cert?: string
+  key?: string
   json?: boolean
 }
 
@@ -17,6 +25,9 @@ export function withServerOptions(command: Command): Command {
     .option('--server <url>', 'the service (default $VERDICT_SERVER, else http://127.0.0.1:8181)')
     .option('--token <token>', 'bearer token (default $VERDICT_TOKEN, else the one in the state folder)')
     .option('--state <folder>', 'state folder of a service on this machine (default .verdict)')
+    .option('--ca <file>', 'authorities of an https service, PEM (default: those of the system)')
+    .option('--cert <file>', 'certificate to show, PEM, in place of a token')
+    .option('--key <file>', 'its private key, PEM')
     .option('--json', 'print JSON')
 }
 
@@ -36,20 +47,47 @@ export async function callServer(
   const { server, token } = clientDefaults()
   const base = (options.server ?? server ?? 'http://127.0.0.1:8181').replace(/\/$/, '')
   const isArchive = body instanceof Uint8Array || body instanceof ReadableStream
-  const headers: Record<string, string> = { authorization: `Bearer ${options.token ?? token ?? storedToken(options.state ?? '.verdict')}` }
+  const bearer = options.token ?? token ?? (options.cert === undefined ? storedToken(options.state ?? '.verdict') : undefined)
+  const headers: Record<string, string> = bearer === undefined ? {} : { authorization: `Bearer ${bearer}` }
   if (body !== undefined) headers['content-type'] = isArchive ? 'application/gzip' : 'application/json'
-  const response = await fetch(`${base}${path}`, {
-    method,
-    headers,
-    redirect: 'error',
-    ...(body !== undefined && { body: isArchive ? body : JSON.stringify(body) }),
-    ...(body instanceof ReadableStream && { duplex: 'half' }),
-  } as RequestInit).catch((cause: Error) => {
-    const reason = (cause.cause as Error | undefined)?.message ?? cause.message
+  const sent = body === undefined ? undefined : isArchive ? body : JSON.stringify(body)
+  const response = await send(urlOf(`${base}${path}`), { method, headers, ...credentialsOf(options) }, sent).catch((cause: Error) => {
+    const reason = cause.message || (cause as NodeJS.ErrnoException).code
     throw new PdpError('ERR_FILE', `the service \`${base}\` cannot be reached: ${reason}. Is it running? See --server`, { cause })
   })
   if (withResult.has(response.status) && !(await isFailure(response))) return response
   throw await failureOf(response)
+}
+
+/** Not with fetch, which takes no certificates. Redirects are not followed: what they lead to would get the credentials. */
+async function send(url: URL, options: RequestOptions, body: string | Uint8Array | ReadableStream | undefined): Promise<Response> {
+  const request = url.protocol === 'https:' ? httpsRequest(url, options) : httpRequest(url, options)
+  const answered = once(request, 'response') as Promise<[IncomingMessage]>
+  if (body instanceof ReadableStream) Readable.fromWeb(body as WebStream).pipe(request)
+  else request.end(body)
+  const [answer] = await answered
+  return new Response(Readable.toWeb(answer) as ReadableStream, { status: answer.statusCode ?? 0 })
+}
+
+/** @throws PdpError ERR_USAGE */
+function urlOf(text: string): URL {
+  if (URL.canParse(text) && /^https?:/.test(text)) return new URL(text)
+  throw new PdpError('ERR_USAGE', `\`${text}\` is no http or https URL: see --server`)
+}
+
+/** @throws PdpError ERR_USAGE for files that cannot be read */
+function credentialsOf(options: ServerOptions): Pick<RequestOptions, 'ca' | 'cert' | 'key'> {
+  return Object.fromEntries(
+    (['ca', 'cert', 'key'] as const).flatMap((name) => {
+      const file = options[name]
+      if (file === undefined) return []
+      try {
+        return [[name, readFileSync(file)]]
+      } catch (cause) {
+        throw new PdpError('ERR_USAGE', `--${name}: \`${file}\` cannot be read: ${(cause as Error).message}`, { cause })
+      }
+    }),
+  )
 }
 
 export async function askServer<T>(options: ServerOptions, method: string, path: string, body?: object | ReadableStream): Promise<T> {
