@@ -1,6 +1,6 @@
 // Certificate authorities and certificates for tests, made on the spot.
 import 'reflect-metadata/lite'
-import { webcrypto } from 'node:crypto'
+import { webcrypto, X509Certificate } from 'node:crypto'
 import * as x509 from '@peculiar/x509'
 
 x509.cryptoProvider.set(webcrypto as never)
@@ -94,6 +94,11 @@ export class TestAuthority {
         await x509.SubjectKeyIdentifierExtension.create(publicKey),
       ],
     })
+  }
+
+  /** Whether a certificate is of this authority. */
+  issued({ cert }: Issued): boolean {
+    return new X509Certificate(cert).verify(new X509Certificate(this.cert).publicKey)
   }
 
   /** An authority below this one, unless `isCa` says that it is none. */
