@@ -3,6 +3,7 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { freePort, untilUp } from '../support/ports.ts'
 import { abacData, abacPolicy } from './abac.ts'
 
@@ -45,10 +46,11 @@ export interface Ports {
   readonly grpc: number
 }
 
-export async function startVerdict(): Promise<Ports> {
+/** @param more options of `serve` */
+export async function startVerdict(more: readonly string[] = []): Promise<Ports & { readonly pid: number }> {
   const ports = { http: await freePort(), grpc: await freePort() }
   const state = join(folder, `state-${ports.http}`)
-  start([
+  const { pid, said } = start([
     ...node,
     `${root}src/main.ts`,
     'serve',
@@ -60,9 +62,14 @@ export async function startVerdict(): Promise<Ports> {
     String(ports.grpc),
     '--state',
     state,
+    ...more,
   ])
-  await ready(`http://127.0.0.1:${ports.http}/readyz`)
-  return ports
+  // Not by asking it: it may ask for a certificate.
+  for (let left = 600; !said().includes('answers at'); left--) {
+    if (left === 0) throw new Error(said())
+    await sleep(100)
+  }
+  return { ...ports, pid }
 }
 
 export async function startOpa(): Promise<number> {
@@ -106,9 +113,12 @@ audit: {enabled: true, decisionLogsEnabled: true, accessLogsEnabled: false, back
   return ports
 }
 
-function start(command: readonly string[]): void {
-  const sink = openSync(join(folder, `${children.length}.log`), 'w')
-  children.push(spawn('taskset', ['-c', '0', ...command], { stdio: ['ignore', sink, sink] }))
+function start(command: readonly string[]): { readonly pid: number; readonly said: () => string } {
+  const log = join(folder, `${children.length}.log`)
+  const sink = openSync(log, 'w')
+  const child = spawn('taskset', ['-c', '0', ...command], { stdio: ['ignore', sink, sink] })
+  children.push(child)
+  return { pid: child.pid as number, said: () => readFileSync(log, 'utf8') }
 }
 
 async function ready(url: string): Promise<void> {

@@ -63,6 +63,8 @@ interface Peer {
   readonly agent: Agent
   readonly grpc: Client & { Decide: (message: object, options: object, done: (error: Error | null) => void) => void }
   readonly issued: Issued
+  /** Requests under way. */
+  pending: number
   close(): void
 }
 
@@ -81,10 +83,21 @@ async function peerOf(name: string): Promise<Peer> {
     agent,
     grpc,
     issued,
+    pending: 0,
     close() {
       agent.destroy()
       grpc.close()
     },
+  }
+}
+
+/** The latest reasons, for whoever looks at a run that failed. */
+const reasons: string[] = []
+
+function failure(resolve: (isAnswered: boolean) => void): (error: Error) => void {
+  return ({ message }) => {
+    reasons.push(message)
+    resolve(false)
   }
 }
 
@@ -99,13 +112,15 @@ function askHttp({ agent, issued }: Peer, isNew: boolean): Promise<boolean> {
         .on('end', () => resolve(response.statusCode === 200))
         .on('error', () => resolve(false))
     })
-    sent.on('error', () => resolve(false))
+    sent.on('error', failure(resolve))
     sent.end(JSON.stringify(question))
   })
 }
 
 function askGrpc({ grpc }: Peer): Promise<boolean> {
-  return new Promise((resolve) => grpc.Decide(question, { deadline: Date.now() + 5_000 }, (error) => resolve(error === null)))
+  return new Promise((resolve) =>
+    grpc.Decide(question, { deadline: Date.now() + 5_000 }, (error) => (error === null ? resolve(true) : failure(resolve)(error))),
+  )
 }
 
 await nextAuthority()
@@ -150,8 +165,14 @@ let isRunning = true
 /** Requests of whoever is current, one after another; each counts, whatever happens meanwhile. */
 async function load(ask: (peer: Peer) => Promise<boolean>, kind: 'http' | 'grpc' | 'handshakes'): Promise<void> {
   while (isRunning) {
-    if (await ask(peer)) counts[kind]++
-    else counts.failed++
+    const asked = peer
+    asked.pending++
+    if (await ask(asked)) counts[kind]++
+    else {
+      counts.failed++
+      process.stderr.write(`${kind}: ${reasons.at(-1)}\n`)
+    }
+    asked.pending--
   }
 }
 const loads = [
@@ -186,8 +207,12 @@ for (let second = 0; second < seconds; second++) {
   await publishServer()
   const before = peer
   peer = await peerOf('gateway')
-  // What it has begun ends on what it began with.
-  setTimeout(() => before.close(), 500)
+  // What has begun ends on what it began with.
+  const closing = setInterval(() => {
+    if (before.pending > 0) return
+    clearInterval(closing)
+    before.close()
+  }, 20)
   withdrawals.push(withdraw(victim))
   await sleep(600)
 }
