@@ -3,9 +3,10 @@
 import type { Config } from './config.ts'
 import { type PdpError, toPdpError } from './errors.ts'
 import { adminRoles, type CallerConfig, type Callers, createCallers, type Role } from './identity/callers.ts'
-import { ServerCertificate } from './identity/server-certificate.ts'
+import { readPair, ServerCertificate } from './identity/server-certificate.ts'
 import { TrustDomains } from './identity/trust-domains.ts'
 import { watchFiles } from './identity/watched-files.ts'
+import { WorkloadApi } from './identity/workload-api.ts'
 import type { Admission } from './transport/admission.ts'
 import type { TlsSettings } from './transport/secure-connections.ts'
 
@@ -27,13 +28,13 @@ interface IdentityLog {
   error(facts: object, message: string): void
 }
 
-/** @throws PdpError ERR_CONFIG_INVALID for files that cannot be read or used */
-export function createCallerIdentity(config: Config, adminToken: string, log: IdentityLog): CallerIdentity {
+/** @throws PdpError ERR_CONFIG_INVALID for files that cannot be read or used, and where the Workload API gives no identity */
+export async function createCallerIdentity(config: Config, adminToken: string, log: IdentityLog): Promise<CallerIdentity> {
   const configured = callersOf(config)
   const callers = createCallers(configured, adminToken)
   const isOpen = !configured.some(({ roles }) => roles.includes('decide'))
   const handshakes = { accepted: 0, refused: 0 }
-  const { tls, close } = createTls(config, log, handshakes)
+  const { tls, close } = await createTls(config, log, handshakes)
   return {
     decideScope: isOpen ? undefined : { verifyToken: callers.verifyToken, mayEnter: (id) => callers.hasRole(id, 'decide') },
     adminScope: { verifyToken: callers.verifyToken, mayEnter: (id) => isOperator(callers, id) },
@@ -52,33 +53,66 @@ function callersOf({ authentication: { decideTokenFile, callers } }: Config): Ca
   return decideTokenFile === undefined ? callers : [...callers, { id: 'token:decide', tokenFile: decideTokenFile, roles: ['decide'] }]
 }
 
-function createTls(
+async function createTls(
   { server, authentication }: Config,
   log: IdentityLog,
   handshakes: CallerIdentity['handshakes'],
-): Pick<CallerIdentity, 'tls' | 'close'> {
+): Promise<Pick<CallerIdentity, 'tls' | 'close'>> {
   if (server.tls === undefined) return { tls: undefined, close: () => {} }
-  const certificate = new ServerCertificate(server.tls)
+  const { certFile, keyFile, workloadApi, minVersion, clientCertificates } = server.tls
+  const certificate = new ServerCertificate()
   const domains = new TrustDomains(authentication.trustDomains)
   const listeners = new Set<() => void>()
-  const stop = watchFiles([...certificate.paths, ...domains.paths], () => {
-    const failures = [certificate, domains].flatMap((part) => {
+  const closers: (() => void)[] = []
+  /** Each part by itself, so that one that cannot be used does not keep back the others. */
+  const change = (...parts: (() => void)[]) => {
+    let isWhole = true
+    for (const part of parts) {
       try {
-        part.reload()
-        return []
+        part()
       } catch (thrown) {
-        return [toPdpError(thrown)]
+        isWhole = false
+        const { code, message } = toPdpError(thrown)
+        log.error({ code }, `${message}; what was there before stays`)
       }
-    })
-    for (const { code, message } of failures) log.error({ code }, `${message}; what was read before stays`)
+    }
     for (const listener of listeners) listener()
-    if (failures.length === 0) log.info({}, 'certificates read again')
-  })
+    if (isWhole) log.info({}, 'certificates changed')
+  }
+  const files = certFile === undefined || keyFile === undefined ? undefined : ([certFile, keyFile] as const)
+  if (files !== undefined) certificate.replace(readPair(...files))
+  if (workloadApi !== undefined) {
+    const api = new WorkloadApi(
+      workloadApi,
+      (state) =>
+        change(
+          () => certificate.replace(state.pair),
+          () => domains.setOthers(state.bundles),
+        ),
+      ({ code, message }) => log.error({ code }, message),
+    )
+    closers.push(() => api.close())
+    const first = await api.start().catch((thrown: unknown) => {
+      api.close()
+      throw thrown
+    })
+    certificate.replace(first.pair)
+    domains.setOthers(first.bundles)
+  }
+  closers.push(
+    watchFiles([...(files ?? []), ...domains.paths], () =>
+      change(
+        () => files !== undefined && certificate.replace(readPair(...files)),
+        () => domains.reload(),
+      ),
+    ),
+  )
   const hasDomains = authentication.trustDomains.length > 0
   const tls: TlsSettings = {
-    minVersion: server.tls.minVersion,
-    clientCertificates: server.tls.clientCertificates ?? (hasDomains ? 'required' : 'none'),
+    minVersion,
+    clientCertificates: clientCertificates ?? (hasDomains ? 'required' : 'none'),
     material: () => ({ ...certificate.pair, ca: domains.authorities }),
+    isUsable: () => certificate.isUsable(Date.now()),
     verifyPeer(chain) {
       const { id, validUntilMs } = domains.verify(chain, Date.now())
       return { id: id.text, validUntilMs }
@@ -93,5 +127,10 @@ function createTls(
     },
     onAccepted: () => void handshakes.accepted++,
   }
-  return { tls, close: stop }
+  return {
+    tls,
+    close() {
+      for (const close of closers) close()
+    },
+  }
 }

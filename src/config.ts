@@ -17,14 +17,22 @@ const serverSchema = z.strictObject({
   host: z.string().min(1).default('127.0.0.1').describe('Address to listen on. Beyond loopback only with `authentication`.'),
   tls: z
     .strictObject({
-      certFile: z.string().min(1),
-      keyFile: z.string().min(1),
+      certFile: z.string().min(1).optional(),
+      keyFile: z.string().min(1).optional(),
+      workloadApi: z.string().min(1).optional(),
       minVersion: z.enum(['TLSv1.2', 'TLSv1.3']).default('TLSv1.3'),
       clientCertificates: z.enum(['none', 'optional', 'required']).optional(),
     })
+    .refine(
+      ({ certFile, keyFile, workloadApi }) =>
+        (certFile === undefined) === (keyFile === undefined) && (certFile === undefined) !== (workloadApi === undefined),
+      {
+        message: 'either `certFile` and `keyFile`, or `workloadApi`',
+      },
+    )
     .optional()
     .describe(
-      'TLS on both ports: `certFile` and `keyFile` in PEM, read again when they change; `minVersion` (`TLSv1.3`, or `TLSv1.2`); `clientCertificates` `none`, `optional` or `required` (the default where `authentication.trustDomains` are). Absent: clear text.',
+      'TLS on both ports: `certFile` and `keyFile` in PEM, read again when they change, or `workloadApi`, the socket of a SPIFFE agent; `minVersion` (`TLSv1.3`, or `TLSv1.2`); `clientCertificates` `none`, `optional` or `required` (the default where `authentication.trustDomains` are). Absent: clear text.',
     ),
   port: z.int().min(0).max(65_535).default(8181).describe('HTTP port; 0 takes a free one.'),
   grpcPort: z.int().min(0).max(65_535).default(9191).describe('gRPC port; 0 takes a free one.'),
@@ -263,13 +271,13 @@ export const configSchema = z.strictObject({
         .array(
           z.strictObject({
             name: z.string().regex(/^[a-z0-9._-]{1,255}$/, 'a trust domain in lower case'),
-            bundleFile: z.string().min(1),
+            bundleFile: z.string().min(1).optional(),
             crlFile: z.string().min(1).optional(),
           }),
         )
         .default([])
         .describe(
-          'Trust domains of SPIFFE whose workloads are believed: `name`, `bundleFile` with its authorities and perhaps `crlFile` with their revocation lists, in PEM, read again when they change.',
+          'Trust domains of SPIFFE whose workloads are believed: `name`, `bundleFile` with its authorities and perhaps `crlFile` with their revocation lists, in PEM, read again when they change. Without `bundleFile` they come from `server.tls.workloadApi`.',
         ),
     })
     .prefault({}),
@@ -395,6 +403,10 @@ function crossChecks(config: Config): Finding[] {
     faults.push({ code: 'config', message: 'authentication.trustDomains: certificates are shown over TLS only: set server.tls' })
   if (config.server.tls?.clientCertificates === 'required' && trustDomains.length === 0)
     faults.push({ code: 'config', message: 'server.tls.clientCertificates: nobody is believed without authentication.trustDomains' })
+  for (const { name, bundleFile, crlFile } of trustDomains) {
+    if (bundleFile === undefined && (crlFile !== undefined || config.server.tls?.workloadApi === undefined))
+      faults.push({ code: 'config', message: `authentication.trustDomains: \`${name}\` needs a bundleFile` })
+  }
   for (const { spiffeId } of callers) {
     const domain = spiffeId?.split('/')[2]
     if (domain !== undefined && !trustDomains.some(({ name }) => name === domain))

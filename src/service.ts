@@ -89,7 +89,7 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
 
     const decider = shadowed(inner, shadows)
 
-    const identity = createCallerIdentity(config, state.adminToken(), log)
+    const identity = await createCallerIdentity(config, state.adminToken(), log)
     closers.push(() => identity.close())
     let draining = false
     const info = (): Info => ({
@@ -111,6 +111,7 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
       notReady: () => {
         const reasons: string[] = []
         if (draining) reasons.push('draining')
+        if (identity.tls?.isUsable() === false) reasons.push('the certificate of the service has expired or was taken back')
         if (bundles.list().length === 0) reasons.push('no bundle is active')
         for (const { name, refusedFromMs } of bundles.list())
           if (Date.now() >= refusedFromMs) reasons.push(`the signature of the bundle \`${name}\` expired too long ago`)

@@ -1,45 +1,52 @@
-// The service's own certificate and key from files; a pair that does not belong together, as while files are replaced, is not taken.
+// The service's own certificate and key, from files or from elsewhere; a pair that does not belong together, as while files are
+// replaced, is not taken.
+import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { createSecureContext } from 'node:tls'
 import { PdpError } from '../errors.ts'
 
-export interface CertificateFiles {
-  /** PEM, the service's own certificate first. */
-  readonly certFile: string
-  readonly keyFile: string
+/** PEM, the service's own certificate first. */
+export interface CertificatePair {
+  readonly cert: string
+  readonly key: string
 }
 
 export class ServerCertificate {
-  readonly #files: CertificateFiles
-  #pair: { readonly cert: string; readonly key: string }
+  #pair: CertificatePair | undefined
+  #notAfterMs = 0
 
-  /** @throws PdpError ERR_CONFIG_INVALID */
-  constructor(files: CertificateFiles) {
-    this.#files = files
-    this.#pair = read(files)
-  }
-
-  get paths(): string[] {
-    return [this.#files.certFile, this.#files.keyFile]
-  }
-
-  get pair(): { readonly cert: string; readonly key: string } {
+  get pair(): CertificatePair | undefined {
     return this.#pair
   }
 
-  /** @throws PdpError ERR_CONFIG_INVALID; what was read before stays */
-  reload(): void {
-    this.#pair = read(this.#files)
+  /** Whether there is one, and it has not expired: nobody is answered with one that has. */
+  isUsable(nowMs: number): boolean {
+    return this.#pair !== undefined && nowMs < this.#notAfterMs
+  }
+
+  /**
+   * @param pair undefined: there is none any longer
+   * @throws PdpError ERR_CONFIG_INVALID; what was there stays
+   */
+  replace(pair: CertificatePair | undefined): void {
+    try {
+      if (pair !== undefined) createSecureContext(pair)
+      this.#notAfterMs = pair === undefined ? 0 : Date.parse(new X509Certificate(pair.cert).validTo)
+      this.#pair = pair
+    } catch (cause) {
+      throw new PdpError('ERR_CONFIG_INVALID', `server.tls: the certificate and its key cannot be used: ${(cause as Error).message}`, {
+        cause,
+      })
+    }
   }
 }
 
-function read({ certFile, keyFile }: CertificateFiles): { readonly cert: string; readonly key: string } {
+/** @throws PdpError ERR_CONFIG_INVALID */
+export function readPair(certFile: string, keyFile: string): CertificatePair {
   try {
-    const pair = { cert: readFileSync(certFile, 'utf8'), key: readFileSync(keyFile, 'utf8') }
-    createSecureContext(pair)
-    return pair
+    return { cert: readFileSync(certFile, 'utf8'), key: readFileSync(keyFile, 'utf8') }
   } catch (cause) {
-    throw new PdpError('ERR_CONFIG_INVALID', `server.tls: \`${certFile}\` and \`${keyFile}\` cannot be used: ${(cause as Error).message}`, {
+    throw new PdpError('ERR_CONFIG_INVALID', `server.tls: \`${certFile}\` or \`${keyFile}\` cannot be read: ${(cause as Error).message}`, {
       cause,
     })
   }

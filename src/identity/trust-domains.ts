@@ -8,8 +8,8 @@ import { type Svid, type TrustBundle, verifySvid } from './x509-svid.ts'
 
 export interface TrustDomainFiles {
   readonly name: string
-  /** Authorities in PEM. */
-  readonly bundleFile: string
+  /** Authorities in PEM; undefined: they come from elsewhere. */
+  readonly bundleFile?: string | undefined
   /** Revocation lists in PEM. */
   readonly crlFile?: string | undefined
 }
@@ -19,17 +19,19 @@ const maxRemembered = 10_000
 export class TrustDomains {
   readonly #files: readonly TrustDomainFiles[]
   #bundles: ReadonlyMap<string, TrustBundle>
+  /** Of domains without a file. */
+  #others: ReadonlyMap<string, TrustBundle> = new Map()
   /** Chains that were found good, until something changes: many connections share one. */
   #known = new Map<string, Svid>()
 
   /** @throws PdpError ERR_CONFIG_INVALID */
   constructor(files: readonly TrustDomainFiles[]) {
     this.#files = files
-    this.#bundles = read(files)
+    this.#bundles = read(files, this.#others)
   }
 
   get paths(): string[] {
-    return this.#files.flatMap(({ bundleFile, crlFile }) => (crlFile === undefined ? [bundleFile] : [bundleFile, crlFile]))
+    return this.#files.flatMap(({ bundleFile, crlFile }) => [bundleFile, crlFile].filter((path) => path !== undefined))
   }
 
   /** All authorities in PEM, for TLS, which does not know of domains. */
@@ -39,8 +41,14 @@ export class TrustDomains {
 
   /** @throws PdpError ERR_CONFIG_INVALID; what was read before stays */
   reload(): void {
-    this.#bundles = read(this.#files)
+    this.#bundles = read(this.#files, this.#others)
     this.#known = new Map()
+  }
+
+  /** @param bundles all that there are, for domains without a file */
+  setOthers(bundles: ReadonlyMap<string, TrustBundle>): void {
+    this.#others = bundles
+    this.reload()
   }
 
   /**
@@ -58,9 +66,10 @@ export class TrustDomains {
   }
 }
 
-function read(files: readonly TrustDomainFiles[]): ReadonlyMap<string, TrustBundle> {
+function read(files: readonly TrustDomainFiles[], others: ReadonlyMap<string, TrustBundle>): ReadonlyMap<string, TrustBundle> {
   return new Map(
     files.map(({ name, bundleFile, crlFile }) => {
+      if (bundleFile === undefined) return [name, others.get(name) ?? { authorities: [], lists: undefined }]
       const where = `authentication.trustDomains.${name}`
       const lists = crlFile === undefined ? undefined : parseRevocationLists(readText(crlFile, where), `${where}: \`${crlFile}\``)
       return [name, { authorities: parseAuthorities(readText(bundleFile, where), `${where}: \`${bundleFile}\``), lists }]

@@ -95,23 +95,28 @@ export function parseRevocationLists(text: string, where: string): RevocationLis
   if (blocks.length === 0) throw unusable(where, 'it holds no revocation list in PEM')
   return blocks.map(([, base64 = '']) => {
     try {
-      const list = AsnConvert.parse(Buffer.from(base64, 'base64'), CertificateList)
-      const { tbsCertList, signature, signatureAlgorithm } = list
-      const signed = list.tbsCertListRaw
-      const next = tbsCertList.nextUpdate
-      const hash = hashes[signatureAlgorithm.algorithm]
-      if (next === undefined) throw new RangeError('it does not say when its successor comes')
-      if (hash === undefined || signed === undefined) throw new RangeError('its signature is of a kind that is not taken')
-      return {
-        issuer: Buffer.from(AsnConvert.serialize(tbsCertList.issuer)),
-        nextUpdateMs: next.getTime().getTime(),
-        serials: new Set((tbsCertList.revokedCertificates ?? []).map(({ userCertificate }) => hexOf(userCertificate))),
-        isSignedBy: (issuer) => verify(hash, Buffer.from(signed), issuer.publicKey, Buffer.from(signature)),
-      }
+      return revocationListOf(Buffer.from(base64, 'base64'))
     } catch (cause) {
       throw unusable(where, `a revocation list cannot be read: ${(cause as Error).message}`, cause)
     }
   })
+}
+
+/** @param der of one list @throws Error for what cannot be read or believed */
+export function revocationListOf(der: Uint8Array): RevocationList {
+  const list = AsnConvert.parse(der, CertificateList)
+  const { tbsCertList, signature, signatureAlgorithm } = list
+  const signed = list.tbsCertListRaw
+  const next = tbsCertList.nextUpdate
+  const hash = hashes[signatureAlgorithm.algorithm]
+  if (next === undefined) throw new RangeError('it does not say when its successor comes')
+  if (hash === undefined || signed === undefined) throw new RangeError('its signature is of a kind that is not taken')
+  return {
+    issuer: Buffer.from(AsnConvert.serialize(tbsCertList.issuer)),
+    nextUpdateMs: next.getTime().getTime(),
+    serials: new Set((tbsCertList.revokedCertificates ?? []).map(({ userCertificate }) => hexOf(userCertificate))),
+    isSignedBy: (issuer) => verify(hash, Buffer.from(signed), issuer.publicKey, Buffer.from(signature)),
+  }
 }
 
 /** DER of a certificate's subject. */

@@ -21,6 +21,8 @@ export interface TlsSettings {
   readonly clientCertificates: 'none' | 'optional' | 'required'
   /** Certificates, key and authorities as they are now. */
   readonly material: () => Pick<SecureContextOptions, 'cert' | 'key' | 'ca'>
+  /** Whether the service has a certificate that has not expired; without one nobody is answered. */
+  readonly isUsable: () => boolean
   /** @param chain the peer's certificate first; @throws PdpError ERR_CERTIFICATE_REFUSED */
   readonly verifyPeer: (chain: readonly X509Certificate[]) => VerifiedPeer
   /** Told when `material` or what `verifyPeer` goes by has changed. @returns ends that */
@@ -89,6 +91,7 @@ export function secureConnections(server: TlsServer, settings: TlsSettings): voi
   const open = new Set<TLSSocket>()
   server.prependListener('secureConnection', (socket) => {
     try {
+      if (!settings.isUsable()) throw notUsable()
       Object.assign(socket, { [connectionKey]: identify(socket, settings) })
       open.add(socket)
       socket.on('close', () => open.delete(socket))
@@ -113,9 +116,11 @@ export function secureConnections(server: TlsServer, settings: TlsSettings): voi
 
   function check(socket: TLSSocket, isChanged: boolean): void {
     const connection = (socket as Tagged)[connectionKey]
-    if (connection === undefined || connection.chain.length === 0) return
-    if (!isChanged && Date.now() < connection.validUntilMs) return
+    const isUsable = settings.isUsable()
+    if (connection === undefined || (isUsable && connection.chain.length === 0)) return
+    if (isUsable && !isChanged && Date.now() < connection.validUntilMs) return
     try {
+      if (!isUsable) throw notUsable()
       connection.validUntilMs = settings.verifyPeer(connection.chain).validUntilMs
     } catch (thrown) {
       connection.validUntilMs = 0
@@ -161,6 +166,10 @@ function handshakeFailure(error: Error | string | undefined): PdpError {
   const cause = error instanceof Error ? error : new Error(String(error))
   const { code = cause.message } = cause as NodeJS.ErrnoException
   return toRefusal(code.replace(/[^A-Za-z0-9_]/g, ' ').slice(0, 64), cause)
+}
+
+function notUsable(): PdpError {
+  return new PdpError('ERR_CERTIFICATE_REFUSED', "the service's own certificate has expired or was taken back")
 }
 
 function toRefusal(reason: string, cause: Error): PdpError {
