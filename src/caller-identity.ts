@@ -2,12 +2,14 @@
 // certificate; each read again when its file changes. What a scope asks for is told here, how identities come about below src/identity/.
 import type { Config } from './config.ts'
 import { type PdpError, toPdpError } from './errors.ts'
-import { adminRoles, type CallerConfig, type Callers, createCallers, type Role } from './identity/callers.ts'
+import { administrator, adminRoles, type CallerConfig, createCallers, type Role } from './identity/callers.ts'
 import { readPair, ServerCertificate } from './identity/server-certificate.ts'
 import { TrustDomains } from './identity/trust-domains.ts'
 import { watchFiles } from './identity/watched-files.ts'
 import { WorkloadApi } from './identity/workload-api.ts'
-import type { Admission } from './transport/admission.ts'
+import type { ActiveBundles } from './policy/active-bundles.ts'
+import { rolesByPolicy } from './policy-roles.ts'
+import type { Admission, AdmissionOutcome } from './transport/admission.ts'
 import type { TlsSettings } from './transport/secure-connections.ts'
 
 export interface CallerIdentity {
@@ -17,9 +19,16 @@ export interface CallerIdentity {
   hasRole(id: string | undefined, role: Role): boolean
   /** Undefined: clear text. */
   readonly tls: TlsSettings | undefined
-  /** Connections by how their handshake ended. */
-  readonly handshakes: { accepted: number; refused: number }
+  /** What became of handshakes and of requests, since the start. */
+  readonly counts: Counts
   close(): void
+}
+
+export interface Counts {
+  /** By `accepted`, or the code of the refusal. */
+  readonly handshakes: Record<string, number>
+  /** By how the caller is known, or the code of the refusal. */
+  readonly requests: Record<AdmissionOutcome, number>
 }
 
 /** What of a logger is used here. */
@@ -29,24 +38,33 @@ interface IdentityLog {
 }
 
 /** @throws PdpError ERR_CONFIG_INVALID for files that cannot be read or used, and where the Workload API gives no identity */
-export async function createCallerIdentity(config: Config, adminToken: string, log: IdentityLog): Promise<CallerIdentity> {
+export async function createCallerIdentity(
+  config: Config,
+  adminToken: string,
+  bundles: ActiveBundles,
+  log: IdentityLog,
+): Promise<CallerIdentity> {
   const configured = callersOf(config)
   const callers = createCallers(configured, adminToken)
-  const isOpen = !configured.some(({ roles }) => roles.includes('decide'))
-  const handshakes = { accepted: 0, refused: 0 }
-  const { tls, close } = await createTls(config, log, handshakes)
+  const { policy } = config.authentication
+  const isGiven = policy === undefined ? undefined : rolesByPolicy(bundles, policy)
+  const hasRole = (id: string | undefined, role: Role) =>
+    callers.hasRole(id, role) || (id !== undefined && id !== administrator && isGiven?.(id, role) === true)
+  const isOpen = policy === undefined && !configured.some(({ roles }) => roles.includes('decide'))
+  const counts: Counts = {
+    handshakes: { accepted: 0 },
+    requests: { certificate: 0, token: 0, ERR_UNAUTHENTICATED: 0, ERR_FORBIDDEN: 0 },
+  }
+  const count = (outcome: AdmissionOutcome) => void counts.requests[outcome]++
+  const { tls, close } = await createTls(config, log, counts.handshakes)
   return {
-    decideScope: isOpen ? undefined : { verifyToken: callers.verifyToken, mayEnter: (id) => callers.hasRole(id, 'decide') },
-    adminScope: { verifyToken: callers.verifyToken, mayEnter: (id) => isOperator(callers, id) },
-    hasRole: callers.hasRole,
+    decideScope: isOpen ? undefined : { verifyToken: callers.verifyToken, mayEnter: (id) => hasRole(id, 'decide'), count },
+    adminScope: { verifyToken: callers.verifyToken, mayEnter: (id) => adminRoles.some((role) => hasRole(id, role)), count },
+    hasRole,
     tls,
-    handshakes,
+    counts,
     close,
   }
-}
-
-function isOperator(callers: Callers, id: string): boolean {
-  return adminRoles.some((role) => callers.hasRole(id, role))
 }
 
 function callersOf({ authentication: { decideTokenFile, callers } }: Config): CallerConfig[] {
@@ -56,7 +74,7 @@ function callersOf({ authentication: { decideTokenFile, callers } }: Config): Ca
 async function createTls(
   { server, authentication }: Config,
   log: IdentityLog,
-  handshakes: CallerIdentity['handshakes'],
+  handshakes: Counts['handshakes'],
 ): Promise<Pick<CallerIdentity, 'tls' | 'close'>> {
   if (server.tls === undefined) return { tls: undefined, close: () => {} }
   const { certFile, keyFile, workloadApi, minVersion, clientCertificates } = server.tls
@@ -122,10 +140,12 @@ async function createTls(
       return () => listeners.delete(listener)
     },
     onRefused({ code, message }: PdpError, peer) {
-      handshakes.refused++
+      handshakes[code] = (handshakes[code] ?? 0) + 1
       log.info({ code, peer }, `refused: ${message}`)
     },
-    onAccepted: () => void handshakes.accepted++,
+    onAccepted: () => {
+      handshakes.accepted = (handshakes.accepted ?? 0) + 1
+    },
   }
   return {
     tls,

@@ -267,6 +267,13 @@ export const configSchema = z.strictObject({
         .describe(
           'Who may call beside the local administrator: a token (`id`, `tokenFile`) or workloads (`spiffeId`, with `*` for a segment, `**` for all that follow), and `roles` of `decide`, `pull`, `push`, `patch`, `approve`, `operate`, `audit`.',
         ),
+      policy: z
+        .string()
+        .regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,63}(?::[^\s:]{1,512})?$/, '`bundle` or `bundle:entry/point`')
+        .optional()
+        .describe(
+          'Policy that gives roles beside `callers`, `bundle` or `bundle:entry/point`: asked with `{"caller": {"id", "spiffe_id"}, "role"}`, its answer remembered for a second.',
+        ),
       trustDomains: z
         .array(
           z.strictObject({
@@ -374,7 +381,12 @@ export function isLoopback(host: string): boolean {
 function crossChecks(config: Config): Finding[] {
   const faults: Finding[] = []
   const { decideTokenFile, callers, trustDomains } = config.authentication
-  if (!isLoopback(config.server.host) && decideTokenFile === undefined && !callers.some(({ roles }) => roles.includes('decide'))) {
+  if (
+    !isLoopback(config.server.host) &&
+    decideTokenFile === undefined &&
+    config.authentication.policy === undefined &&
+    !callers.some(({ roles }) => roles.includes('decide'))
+  ) {
     faults.push({
       code: 'config',
       message: `server.host: \`${config.server.host}\` can be reached from other machines, so callers must authenticate: set authentication.callers or decideTokenFile, or listen on 127.0.0.1`,

@@ -89,7 +89,7 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
 
     const decider = shadowed(inner, shadows)
 
-    const identity = await createCallerIdentity(config, state.adminToken(), log)
+    const identity = await createCallerIdentity(config, state.adminToken(), bundles, log)
     closers.push(() => identity.close())
     let draining = false
     const info = (): Info => ({
@@ -98,6 +98,7 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
       opa_version: opa,
       toolchain_sha256: toolchainSha256,
       started_at: startedAt.toISOString(),
+      callers: identity.counts,
       bundles: bundles.list().map((bundle) => bundleInfo(bundle, lifecycle, store)),
     })
     const doors = {

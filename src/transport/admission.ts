@@ -12,7 +12,11 @@ export interface Admission {
   readonly verifyToken: TokenVerifier
   /** Whether a caller that is known may enter. */
   readonly mayEnter: (id: string) => boolean
+  /** Told of every request: how its caller is known, or why it is refused. */
+  readonly count: (outcome: AdmissionOutcome) => void
 }
+
+export type AdmissionOutcome = 'certificate' | 'token' | 'ERR_UNAUTHENTICATED' | 'ERR_FORBIDDEN'
 
 /**
  * @param admission undefined: anybody may enter
@@ -23,15 +27,22 @@ export interface Admission {
 export function admit(admission: Admission | undefined, credentials: string | undefined, peer: Caller): Caller {
   if (admission === undefined) return peer
   const caller = credentials === undefined ? peer : callerOfBearer(credentials, admission.verifyToken, peer)
-  if (!caller.authenticated || caller.id === undefined)
-    throw new PdpError('ERR_UNAUTHENTICATED', 'a client certificate or a bearer token is required')
-  if (!admission.mayEnter(caller.id)) throw new PdpError('ERR_FORBIDDEN', `\`${caller.id}\` may not do this`)
+  if (caller?.id === undefined) {
+    admission.count('ERR_UNAUTHENTICATED')
+    const what = credentials === undefined ? 'a client certificate or a bearer token is required' : 'a valid bearer token is required'
+    throw new PdpError('ERR_UNAUTHENTICATED', what)
+  }
+  if (!admission.mayEnter(caller.id)) {
+    admission.count('ERR_FORBIDDEN')
+    throw new PdpError('ERR_FORBIDDEN', `\`${caller.id}\` may not do this`)
+  }
+  admission.count(credentials === undefined ? 'certificate' : 'token')
   return caller
 }
 
-function callerOfBearer(credentials: string, verify: TokenVerifier, { address }: Caller): Caller {
+/** Undefined: nobody who is known. */
+function callerOfBearer(credentials: string, verify: TokenVerifier, { address }: Caller): Caller | undefined {
   const [, token] = /^Bearer ([A-Za-z0-9._~+/-]+=*)$/i.exec(credentials) ?? []
   const caller = token === undefined ? undefined : verify(token)
-  if (caller === undefined) throw new PdpError('ERR_UNAUTHENTICATED', 'a valid bearer token is required')
-  return { ...caller, address }
+  return caller && { ...caller, address }
 }

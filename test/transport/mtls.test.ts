@@ -178,6 +178,14 @@ describe('who is let in', () => {
     expect(await ask(service, setup, good, { headers: { authorization: 'Basic YTpi' } })).toMatchObject({ status: 401 })
   })
 
+  test('what became of handshakes and requests is counted by its reason', () => {
+    const { handshakes, requests } = service.service.info.callers
+    expect([handshakes.accepted, handshakes.ERR_CERTIFICATE_REFUSED].every((count) => (count ?? 0) > 5)).toBe(true)
+    expect(
+      [requests.certificate, requests.token, requests.ERR_UNAUTHENTICATED, requests.ERR_FORBIDDEN].every((count) => (count ?? 0) > 0),
+    ).toBe(true)
+  })
+
   test('TLS 1.2 is not spoken, sessions are not resumed', async () => {
     const { hostname, port } = new URL(service.url)
     const open = (options: object) =>

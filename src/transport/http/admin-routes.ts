@@ -25,6 +25,12 @@ export const infoSchema = z
     opa_version: z.string().describe('Version of Open Policy Agent inside the Rego toolchain'),
     toolchain_sha256: z.string(),
     started_at: z.iso.datetime(),
+    callers: z
+      .object({
+        handshakes: z.record(z.string(), z.int()).describe('TLS handshakes that were `accepted`, and those refused by code'),
+        requests: z.record(z.string(), z.int()).describe('Requests by how their caller is known, and those refused by code'),
+      })
+      .describe('What became of callers since the start'),
     bundles: z.array(bundleInfoSchema),
   })
   .describe('GET /v1/info')
