@@ -3,6 +3,7 @@
 import type { Config } from './config.ts'
 import { type PdpError, toPdpError } from './errors.ts'
 import { administrator, adminRoles, type CallerConfig, createCallers, type Role } from './identity/callers.ts'
+import { verifyJwtSvid } from './identity/jwt-svid.ts'
 import { readPair, ServerCertificate } from './identity/server-certificate.ts'
 import { TrustDomains } from './identity/trust-domains.ts'
 import { watchFiles } from './identity/watched-files.ts'
@@ -56,10 +57,13 @@ export async function createCallerIdentity(
     requests: { certificate: 0, token: 0, ERR_UNAUTHENTICATED: 0, ERR_FORBIDDEN: 0 },
   }
   const count = (outcome: AdmissionOutcome) => void counts.requests[outcome]++
-  const { tls, close } = await createTls(config, log, counts.handshakes)
+  const domains = new TrustDomains(config.authentication.trustDomains)
+  const { tls, close } = await createTls(config, domains, log, counts.handshakes)
+  const verifyJwt = jwtVerifier(config, domains)
+  const scope = { verifyToken: callers.verifyToken, verifyJwt, count }
   return {
-    decideScope: isOpen ? undefined : { verifyToken: callers.verifyToken, mayEnter: (id) => hasRole(id, 'decide'), count },
-    adminScope: { verifyToken: callers.verifyToken, mayEnter: (id) => adminRoles.some((role) => hasRole(id, role)), count },
+    decideScope: isOpen ? undefined : { ...scope, mayEnter: (id) => hasRole(id, 'decide') },
+    adminScope: { ...scope, mayEnter: (id) => adminRoles.some((role) => hasRole(id, role)) },
     hasRole,
     tls,
     counts,
@@ -71,15 +75,34 @@ function callersOf({ authentication: { decideTokenFile, callers } }: Config): Ca
   return decideTokenFile === undefined ? callers : [...callers, { id: 'token:decide', tokenFile: decideTokenFile, roles: ['decide'] }]
 }
 
+/** Undefined: no domain has keys. */
+function jwtVerifier({ authentication }: Config, domains: TrustDomains): Admission['verifyJwt'] {
+  const { trustDomains, audiences } = authentication
+  if (!trustDomains.some(({ jwksFile }) => jwksFile !== undefined)) return undefined
+  return async (token) => {
+    const { text } = await verifyJwtSvid(token, audiences, (domain) => domains.keysOf(domain), Date.now())
+    return { authenticated: true, id: text }
+  }
+}
+
+function reload(domains: TrustDomains, log: IdentityLog): void {
+  try {
+    domains.reload()
+  } catch (thrown) {
+    const { code, message } = toPdpError(thrown)
+    log.error({ code }, `${message}; what was there before stays`)
+  }
+}
+
 async function createTls(
   { server, authentication }: Config,
+  domains: TrustDomains,
   log: IdentityLog,
   handshakes: Counts['handshakes'],
 ): Promise<Pick<CallerIdentity, 'tls' | 'close'>> {
-  if (server.tls === undefined) return { tls: undefined, close: () => {} }
+  if (server.tls === undefined) return { tls: undefined, close: watchFiles(domains.paths, () => reload(domains, log)) }
   const { certFile, keyFile, workloadApi, minVersion, clientCertificates } = server.tls
   const certificate = new ServerCertificate()
-  const domains = new TrustDomains(authentication.trustDomains)
   const listeners = new Set<() => void>()
   const closers: (() => void)[] = []
   /** Each part by itself, so that one that cannot be used does not keep back the others. */

@@ -274,17 +274,22 @@ export const configSchema = z.strictObject({
         .describe(
           'Policy that gives roles beside `callers`, `bundle` or `bundle:entry/point`: asked with `{"caller": {"id", "spiffe_id"}, "role"}`, its answer remembered for a second.',
         ),
+      audiences: z
+        .array(z.string().min(1).max(512))
+        .default([])
+        .describe('Names of this service in `aud` of tokens that callers bring. A token must be for one of them and for nobody else.'),
       trustDomains: z
         .array(
           z.strictObject({
             name: z.string().regex(/^[a-z0-9._-]{1,255}$/, 'a trust domain in lower case'),
             bundleFile: z.string().min(1).optional(),
             crlFile: z.string().min(1).optional(),
+            jwksFile: z.string().min(1).optional(),
           }),
         )
         .default([])
         .describe(
-          'Trust domains of SPIFFE whose workloads are believed: `name`, `bundleFile` with its authorities and perhaps `crlFile` with their revocation lists, in PEM, read again when they change. Without `bundleFile` they come from `server.tls.workloadApi`.',
+          'Trust domains of SPIFFE whose workloads are believed: `name`, `bundleFile` with its authorities and perhaps `crlFile` with their revocation lists, in PEM, `jwksFile` with keys of JWT-SVIDs (JSON), read again when they change. Without `bundleFile` they come from `server.tls.workloadApi`.',
         ),
     })
     .prefault({}),
@@ -411,12 +416,17 @@ function crossChecks(config: Config): Finding[] {
     if ((pull?.tls?.certFile === undefined) !== (pull?.tls?.keyFile === undefined))
       faults.push({ code: 'config', message: `bundles: \`${name}\`: pull.tls needs both \`certFile\` and \`keyFile\`, or none` })
   }
-  if (trustDomains.length > 0 && config.server.tls === undefined)
+  if (trustDomains.some(({ bundleFile }) => bundleFile !== undefined) && config.server.tls === undefined)
     faults.push({ code: 'config', message: 'authentication.trustDomains: certificates are shown over TLS only: set server.tls' })
+  if (trustDomains.some(({ jwksFile }) => jwksFile !== undefined) && config.authentication.audiences.length === 0)
+    faults.push({
+      code: 'config',
+      message: 'authentication.trustDomains: tokens are believed for an audience only: set authentication.audiences',
+    })
   if (config.server.tls?.clientCertificates === 'required' && trustDomains.length === 0)
     faults.push({ code: 'config', message: 'server.tls.clientCertificates: nobody is believed without authentication.trustDomains' })
-  for (const { name, bundleFile, crlFile } of trustDomains) {
-    if (bundleFile === undefined && (crlFile !== undefined || config.server.tls?.workloadApi === undefined))
+  for (const { name, bundleFile, crlFile, jwksFile } of trustDomains) {
+    if (bundleFile === undefined && (crlFile !== undefined || (jwksFile === undefined && config.server.tls?.workloadApi === undefined)))
       faults.push({ code: 'config', message: `authentication.trustDomains: \`${name}\` needs a bundleFile` })
   }
   for (const { spiffeId } of callers) {

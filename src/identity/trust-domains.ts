@@ -3,6 +3,7 @@
 import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { PdpError } from '../errors.ts'
+import { KeySet } from './key-set.ts'
 import { parseRevocationLists } from './x509.ts'
 import { type Svid, type TrustBundle, verifySvid } from './x509-svid.ts'
 
@@ -12,6 +13,8 @@ export interface TrustDomainFiles {
   readonly bundleFile?: string | undefined
   /** Revocation lists in PEM. */
   readonly crlFile?: string | undefined
+  /** Keys of JWT-SVIDs, a JSON Web Key Set. */
+  readonly jwksFile?: string | undefined
 }
 
 const maxRemembered = 10_000
@@ -21,6 +24,7 @@ export class TrustDomains {
   #bundles: ReadonlyMap<string, TrustBundle>
   /** Of domains without a file. */
   #others: ReadonlyMap<string, TrustBundle> = new Map()
+  #keys: ReadonlyMap<string, KeySet>
   /** Chains that were found good, until something changes: many connections share one. */
   #known = new Map<string, Svid>()
 
@@ -28,10 +32,11 @@ export class TrustDomains {
   constructor(files: readonly TrustDomainFiles[]) {
     this.#files = files
     this.#bundles = read(files, this.#others)
+    this.#keys = readKeys(files)
   }
 
   get paths(): string[] {
-    return this.#files.flatMap(({ bundleFile, crlFile }) => [bundleFile, crlFile].filter((path) => path !== undefined))
+    return this.#files.flatMap(({ bundleFile, crlFile, jwksFile }) => [bundleFile, crlFile, jwksFile].filter((path) => path !== undefined))
   }
 
   /** All authorities in PEM, for TLS, which does not know of domains. */
@@ -41,8 +46,15 @@ export class TrustDomains {
 
   /** @throws PdpError ERR_CONFIG_INVALID; what was read before stays */
   reload(): void {
+    const keys = readKeys(this.#files)
     this.#bundles = read(this.#files, this.#others)
+    this.#keys = keys
     this.#known = new Map()
+  }
+
+  /** Of JWT-SVIDs. @returns undefined where nothing is known of the domain */
+  keysOf(trustDomain: string): KeySet | undefined {
+    return this.#keys.get(trustDomain)
   }
 
   /** @param bundles all that there are, for domains without a file */
@@ -73,6 +85,20 @@ function read(files: readonly TrustDomainFiles[], others: ReadonlyMap<string, Tr
       const where = `authentication.trustDomains.${name}`
       const lists = crlFile === undefined ? undefined : parseRevocationLists(readText(crlFile, where), `${where}: \`${crlFile}\``)
       return [name, { authorities: parseAuthorities(readText(bundleFile, where), `${where}: \`${bundleFile}\``), lists }]
+    }),
+  )
+}
+
+function readKeys(files: readonly TrustDomainFiles[]): ReadonlyMap<string, KeySet> {
+  return new Map(
+    files.flatMap(({ name, jwksFile }) => {
+      if (jwksFile === undefined) return []
+      const where = `authentication.trustDomains.${name}`
+      try {
+        return [[name, new KeySet(readText(jwksFile, where), 'jwt-svid')] as const]
+      } catch (cause) {
+        throw new PdpError('ERR_CONFIG_INVALID', `${where}: \`${jwksFile}\`: ${(cause as Error).message}`, { cause })
+      }
     }),
   )
 }

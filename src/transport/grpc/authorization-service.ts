@@ -1,11 +1,13 @@
 // envoy.service.auth.v3.Authorization: every call ends in OK, and what the answer is stands in its message.
 // @see https://www.envoyproxy.io/docs/envoy/latest/api-v3/service/auth/v3/external_auth.proto
+
 import type { RecordedDecider } from '../../decision/decider.ts'
 import type { RecordedDecision } from '../../decision/decision.ts'
 import { type PdpError, toPdpError } from '../../errors.ts'
 import { childSpan } from '../../telemetry/trace-context.ts'
 import type { Admission } from '../admission.ts'
 import { correlationId } from '../correlation.ts'
+import type { RequestFacts } from '../decide.ts'
 import type { DecideLimits } from '../decide-request.ts'
 import { toEnvoyInput } from '../gateway/envoy-input.ts'
 import { type GatewayAnswer, refusal, toGatewayAnswer } from '../gateway/gateway-answer.ts'
@@ -16,7 +18,7 @@ import type { Call, UnaryAnswer, UnaryMethod } from './call.ts'
 import type { CallLog } from './call-status.ts'
 import { readCheckRequest } from './check-request.ts'
 import { writeCheckResponse } from './check-response.ts'
-import { factsOf } from './peer.ts'
+import { factsOf, whenKnown } from './peer.ts'
 import { grpcStatus } from './status.ts'
 
 export interface AuthorizationServiceOptions {
@@ -47,13 +49,19 @@ export function createAuthorizationService(options: AuthorizationServiceOptions)
     }
     const done = (decision: RecordedDecision): UnaryAnswer => answerOf(toGatewayAnswer(decision))
     try {
-      const peer = factsOf(call, '', 'envoy', decideScope)
+      const decision = whenKnown(factsOf(call, '', 'envoy', decideScope), ask)
+      return decision instanceof Promise ? decision.then(done).catch(refuse) : done(decision)
+    } catch (thrown) {
+      return refuse(thrown)
+    }
+
+    function ask(peer: RequestFacts): RecordedDecision | Promise<RecordedDecision> {
       const request = readCheckRequest(message, { limits, members: 0 })
       id = correlationId(request.headers.get('x-request-id'))
       const { input, target } = toEnvoyInput(request, { limits, passTruncated: gateways.passTruncated })
       const { principal, method, host, ip } = request
       const parts = toRouteParts({ principal, method, scheme: request.scheme || 'http', host, target, ip })
-      const decision = decider.decide({
+      return decider.decide({
         ...peer,
         ...parts,
         ...gateways.policy(),
@@ -63,9 +71,6 @@ export function createAuthorizationService(options: AuthorizationServiceOptions)
         input,
         refuse: refuseUnusable,
       })
-      return decision instanceof Promise ? decision.then(done).catch(refuse) : done(decision)
-    } catch (thrown) {
-      return refuse(thrown)
     }
   }
 }

@@ -9,7 +9,7 @@ import type { DecideLimits } from '../decide-request.ts'
 import { type Call, callOf, requestIdMetadata, toServiceError, type UnaryAnswer, type UnaryMethod } from './call.ts'
 import { type CallLog, isCallError, toCallStatus } from './call-status.ts'
 import { readDecideBatchRequest, readDecideRequest, writeDecideResponse } from './decision-messages.ts'
-import { correlationOf, factsOf } from './peer.ts'
+import { correlationOf, factsOf, whenKnown } from './peer.ts'
 
 export interface DecisionServiceOptions {
   readonly decider: RecordedDecider
@@ -38,7 +38,7 @@ export function createDecisionService({ decider, limits, decideScope, log }: Dec
     const fail = (thrown: unknown): UnaryAnswer => ({ status: toCallStatus(toPdpError(thrown), requestId, call.path, log) })
     try {
       const facts = factsOf(call, requestId, door, decideScope)
-      const decision = decideOne(readDecideRequest(message, limits), facts, decider)
+      const decision = whenKnown(facts, (known) => decideOne(readDecideRequest(message, limits), known, decider))
       return decision instanceof Promise ? decision.then(done).catch(fail) : done(decision)
     } catch (thrown) {
       return fail(thrown)
@@ -57,7 +57,7 @@ export function createDecisionService({ decider, limits, decideScope, log }: Dec
   /** One batch after another: a client that does not read its answers is not read from. */
   async function answerAll(stream: ServerDuplexStream<Buffer, Uint8Array>, call: Call, id: string): Promise<void> {
     stream.sendMetadata(requestIdMetadata(id))
-    const facts: RequestFacts = factsOf(call, id, door, decideScope)
+    const facts: RequestFacts = await factsOf(call, id, door, decideScope)
     // An error that ends the loop still has to be told to the client.
     for await (const message of stream.iterator({ destroyOnReturn: false })) {
       if (stream.cancelled) return

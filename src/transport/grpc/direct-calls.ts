@@ -46,10 +46,13 @@ export function answerCallsDirectly(server: Server, options: DirectCallsOptions)
       if (options.methods.has(call.path) && isPlain(headers) && !Number.isNaN(timeoutMs)) receive(stream, call, timeoutMs, options, answer)
       // The library sees the first of them only.
       else if (call.values('authorization').length > 1) call.end(ambiguousCredentials())
-      else if (call.path.startsWith(reflectionPrefix) && isRefused(call, options)) return
       else {
         mark(headers, stream.session)
-        for (const listener of theirs) listener(stream, headers, flags, rawHeaders)
+        const pass = () => {
+          for (const listener of theirs) listener(stream, headers, flags, rawHeaders)
+        }
+        if (call.path.startsWith(reflectionPrefix)) admitCall(call, options, pass)
+        else pass()
       }
     })
   }
@@ -58,13 +61,14 @@ export function answerCallsDirectly(server: Server, options: DirectCallsOptions)
 const reflectionPrefix = '/grpc.reflection.'
 
 /** The library's reflection knows no callers. */
-function isRefused(call: DirectCall, { decideScope }: DirectCallsOptions): boolean {
+function admitCall(call: DirectCall, { decideScope }: DirectCallsOptions, pass: () => void): void {
+  const refuse = (thrown: unknown) => call.end(toPdpError(thrown))
   try {
-    factsOf(call, '', 'grpc', decideScope)
-    return false
+    const facts = factsOf(call, '', 'grpc', decideScope)
+    if (facts instanceof Promise) facts.then(pass, refuse)
+    else pass()
   } catch (thrown) {
-    call.end(toPdpError(thrown))
-    return true
+    refuse(thrown)
   }
 }
 

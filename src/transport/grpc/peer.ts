@@ -14,11 +14,17 @@ export function correlationOf(call: Call): string {
  * @param scope undefined: anybody may ask
  * @throws PdpError ERR_UNAUTHENTICATED, ERR_FORBIDDEN, ERR_AMBIGUOUS_CREDENTIALS
  */
-export function factsOf(call: Call, id: string, door: string, scope: Admission | undefined): RequestFacts {
+export function factsOf(call: Call, id: string, door: string, scope: Admission | undefined): RequestFacts | Promise<RequestFacts> {
   const credentials = call.values('authorization')
   if (credentials.length > 1) throw ambiguousCredentials()
   const caller = admit(scope, credentials[0], call.peer)
-  return { door, correlationId: id, trace: childSpan(only(call, 'traceparent')), caller }
+  const trace = childSpan(only(call, 'traceparent'))
+  return whenKnown(caller, (caller) => ({ door, correlationId: id, trace, caller }))
+}
+
+/** At once where it can be. */
+export function whenKnown<T, U>(known: T | Promise<T>, use: (known: T) => U | Promise<U>): U | Promise<U> {
+  return known instanceof Promise ? known.then(use) : use(known)
 }
 
 /** A field that is there once; Node joins repeated ones with commas, which no harmless value has. */

@@ -21,16 +21,16 @@ export function callerOf(request: FastifyRequest): Caller {
  */
 export function requireAdmission(admission: Admission): (request: FastifyRequest) => Promise<void> {
   return async (request) => {
-    admitted.set(request, callerOfRequest(request.raw, admission))
+    admitted.set(request, await callerOfRequest(request.raw, admission))
   }
 }
 
 /**
  * The caller of a request whose authentication nobody has looked at yet.
  * @param admission undefined: anybody may ask
- * @throws PdpError ERR_UNAUTHENTICATED, ERR_FORBIDDEN
+ * @throws PdpError as admit
  */
-export function callerOfRequest(request: IncomingMessage, admission: Admission | undefined): Caller {
+export function callerOfRequest(request: IncomingMessage, admission: Admission | undefined): Caller | Promise<Caller> {
   return admit(admission, request.headers.authorization, peerOfSocket(request.socket))
 }
 

@@ -5,7 +5,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Caller } from '../../decision/request.ts'
 import { decodeUtf8 } from '../../decision/utf8.ts'
 import { PdpError, toPdpError } from '../../errors.ts'
-import type { Admission } from '../admission.ts'
+import { type Admission, needsTime } from '../admission.ts'
 import { answerInTurns } from '../answer-in-turns.ts'
 import { correlationId } from '../correlation.ts'
 import { type Answer, jsonHeaders } from './answer.ts'
@@ -55,7 +55,8 @@ export function answerDirectly(options: DirectOptions): (request: IncomingMessag
     if (route === undefined) return false
     try {
       guard(request)
-      const caller = callerOfRequest(request, decideScope)
+      if (needsTime(decideScope, request.headers.authorization)) return false
+      const caller = callerOfRequest(request, decideScope) as Caller
       const id = correlationId(request.headers['x-request-id'])
       receive(request, (body) => take({ route, request, response, id, caller, body }))
       return true

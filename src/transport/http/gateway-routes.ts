@@ -106,7 +106,7 @@ export function gatewayRoutes(app: FastifyInstance, { decider, limits, maxBodyBy
         door,
         correlationId: request.id,
         trace: childSpan(request.headers.traceparent as string | undefined),
-        caller: gatewayOf(request, decideScope),
+        caller: await gatewayOf(request, decideScope),
         timeMs: Date.now(),
         ...gateways.policy(),
         ...question,
@@ -120,7 +120,7 @@ export function gatewayRoutes(app: FastifyInstance, { decider, limits, maxBodyBy
  * The gateway itself: `Authorization` belongs to the request that it asks about, so its own credentials have a field of their own.
  * @throws PdpError ERR_UNAUTHENTICATED
  */
-function gatewayOf({ raw }: FastifyRequest, scope: Admission | undefined): Caller {
+function gatewayOf({ raw }: FastifyRequest, scope: Admission | undefined): Caller | Promise<Caller> {
   return admit(scope, raw.headers['x-verdict-authorization'] as string | undefined, peerOfSocket(raw.socket))
 }
 

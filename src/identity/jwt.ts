@@ -1,0 +1,146 @@
+// JSON Web Tokens, read strictly and verified: one form (compact JWS), one reading of every part, and nothing believed before the
+// signature holds. Which keys there are, and who a token makes of its bearer, is known elsewhere.
+// @see RFC 7515, RFC 7519, RFC 8725
+import type { KeyObject } from 'node:crypto'
+import { compactVerify } from 'jose'
+import { checkStrictJson } from '../decision/strict-json.ts'
+import { PdpError } from '../errors.ts'
+
+/** Why a token is refused; the first word of the message. */
+export type TokenFault =
+  | 'malformed_token'
+  | 'unsupported_token'
+  | 'unsupported_crit'
+  | 'untrusted_key_source'
+  | 'alg_not_allowed'
+  | 'type_not_allowed'
+  | 'unknown_kid'
+  | 'bad_signature'
+  | 'unknown_issuer'
+  | 'wrong_audience'
+  | 'missing_claim'
+  | 'malformed_claim'
+  | 'expired'
+  | 'not_yet_valid'
+  | 'issued_in_future'
+  | 'lifetime_too_long'
+
+export interface JwtHeader {
+  readonly alg: string
+  readonly kid: string | undefined
+  readonly typ: string | undefined
+}
+
+/** A token whose parts can be read; nothing in it is believed. */
+export interface ParsedJwt {
+  readonly token: string
+  readonly header: JwtHeader
+  /** Names of all fields of the header. */
+  readonly fields: readonly string[]
+  readonly claims: Readonly<Record<string, unknown>>
+}
+
+export interface JwtRules {
+  /** Asymmetric ones only. */
+  readonly algorithms: readonly string[]
+  /** Values of `typ` in lower case that are taken; `undefined` among them: it may be absent. */
+  readonly types: readonly (string | undefined)[]
+  /** At least one; a token must be for one of them and for nobody else. */
+  readonly audiences: readonly string[]
+  /** Claims beside `exp` and `aud` that must be there. */
+  readonly required: readonly string[]
+  /** From `iat`, or from now where there is none, to `exp`. Milliseconds. */
+  readonly maxLifetimeMs: number
+  /** Between clocks; at most a minute. Milliseconds. */
+  readonly clockSkewMs: number
+}
+
+/** Finds the keys that may have signed. */
+export type KeyFinder = (header: JwtHeader) => KeyObject | undefined
+
+const maxLength = 16_384
+const limits = { maxDepth: 16, maxMembers: 1_000, forbidPrototypeKeys: true }
+/** Fields of a header that would let a token choose its own key. */
+const keySources = ['jwk', 'jku', 'x5u', 'x5c', 'x5t', 'x5t#S256']
+
+/** @throws PdpError ERR_TOKEN_INVALID */
+export function parseJwt(token: string): ParsedJwt {
+  if (token.length > maxLength) throw refused('malformed_token', 'it is too long')
+  const [first, second] = [token.indexOf('.'), token.indexOf('.', token.indexOf('.') + 1)]
+  if (first < 0 || second < 0) throw refused('malformed_token', 'it does not have three parts')
+  if (token.indexOf('.', second + 1) >= 0) throw refused('unsupported_token', 'it does not have three parts')
+  const header = jsonOf(token.slice(0, first), 'header')
+  // Before anything else: what it says it needs, and is not understood, may change what everything else means.
+  if ('crit' in header || 'b64' in header) throw refused('unsupported_crit', 'its header asks for extensions')
+  if ('zip' in header || 'enc' in header) throw refused('unsupported_token', 'it is compressed or encrypted')
+  if (keySources.some((name) => name in header)) throw refused('untrusted_key_source', 'its header brings a key')
+  const { alg, kid, typ } = header
+  if (typeof alg !== 'string') throw refused('alg_not_allowed', 'its header names no algorithm')
+  if (kid !== undefined && (typeof kid !== 'string' || kid.length > 256)) throw refused('unknown_kid', 'its key ID is none')
+  if (typ !== undefined && typeof typ !== 'string') throw refused('type_not_allowed', 'its type is none')
+  bytesOf(token.slice(second + 1), 'signature')
+  return { token, header: { alg, kid, typ }, fields: Object.keys(header), claims: jsonOf(token.slice(first + 1, second), 'payload') }
+}
+
+/**
+ * @param find among keys that are trusted for whoever the token says it is of
+ * @throws PdpError ERR_TOKEN_INVALID
+ */
+export async function verifyJwt({ token, header, claims }: ParsedJwt, rules: JwtRules, find: KeyFinder, nowMs: number): Promise<void> {
+  if (!rules.algorithms.includes(header.alg)) throw refused('alg_not_allowed', 'its algorithm is not taken')
+  if (!rules.types.includes(header.typ?.toLowerCase().replace(/^application\//, '')))
+    throw refused('type_not_allowed', 'its type is not taken')
+  const key = find(header)
+  if (key === undefined) throw refused('unknown_kid', 'its key is not known')
+  try {
+    await compactVerify(token, key, { algorithms: [header.alg] })
+  } catch (cause) {
+    throw refused('bad_signature', 'its signature does not verify', cause)
+  }
+  checkClaims(claims, rules, nowMs)
+}
+
+function checkClaims(claims: ParsedJwt['claims'], rules: JwtRules, nowMs: number): void {
+  const { audiences, required, maxLifetimeMs, clockSkewMs } = rules
+  const missing = ['exp', 'aud', ...required].find((name) => claims[name] === undefined)
+  if (missing !== undefined) throw refused('missing_claim', `the claim \`${missing}\` is missing`)
+  const aud = [claims.aud].flat()
+  if (!aud.every((one) => typeof one === 'string' && one !== '')) throw refused('malformed_claim', 'the claim `aud` is none')
+  if (aud.length === 0 || !aud.every((one) => audiences.includes(one as string))) throw refused('wrong_audience', 'it is for somebody else')
+  const [exp, nbf, iat] = ['exp', 'nbf', 'iat'].map((name) => timeOf(claims[name], name))
+  if (exp === undefined || nowMs >= exp + clockSkewMs) throw refused('expired', 'it has expired')
+  if (nbf !== undefined && nowMs < nbf - clockSkewMs) throw refused('not_yet_valid', 'it is not valid yet')
+  if (iat !== undefined && nowMs < iat - clockSkewMs) throw refused('issued_in_future', 'it was issued in the future')
+  if (exp - (iat ?? nowMs) > maxLifetimeMs + (iat === undefined ? clockSkewMs : 0))
+    throw refused('lifetime_too_long', 'it lives for too long')
+}
+
+/** @returns milliseconds */
+function timeOf(value: unknown, name: string): number | undefined {
+  if (value === undefined) return undefined
+  if (typeof value !== 'number' || !(value > 0 && value < 1e11)) throw refused('malformed_claim', `the claim \`${name}\` is no time`)
+  return value * 1_000
+}
+
+function jsonOf(part: string, what: string): Record<string, unknown> {
+  try {
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytesOf(part, what))
+    checkStrictJson(text, limits)
+    const value: unknown = JSON.parse(text)
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>
+  } catch (cause) {
+    throw refused('malformed_token', `its ${what} cannot be read`, cause)
+  }
+  throw refused('malformed_token', `its ${what} is no object`)
+}
+
+/** One spelling for each value: with two, a list of what was revoked or seen could be passed by. */
+function bytesOf(part: string, what: string): Buffer {
+  const bytes = Buffer.from(part, 'base64url')
+  if (part === '' || bytes.toString('base64url') !== part) throw refused('malformed_token', `its ${what} is not base64url`)
+  return bytes
+}
+
+function refused(fault: TokenFault, what: string, cause?: unknown): PdpError {
+  return new PdpError('ERR_TOKEN_INVALID', `${fault}: the token is refused: ${what}`, { cause })
+}
