@@ -1,7 +1,7 @@
 // Who may call this service, composed from the configuration: tokens, workloads with certificates, trust domains, the service's own
 // certificate; each read again when its file changes. What a scope asks for is told here, how identities come about below src/identity/.
 import type { Config } from './config.ts'
-import { type PdpError, toPdpError } from './errors.ts'
+import { PdpError, toPdpError } from './errors.ts'
 import { administrator, adminRoles, type CallerConfig, createCallers, type Role } from './identity/callers.ts'
 import { verifyJwtSvid } from './identity/jwt-svid.ts'
 import { readPair, ServerCertificate } from './identity/server-certificate.ts'
@@ -10,6 +10,7 @@ import { watchFiles } from './identity/watched-files.ts'
 import { WorkloadApi } from './identity/workload-api.ts'
 import type { ActiveBundles } from './policy/active-bundles.ts'
 import { rolesByPolicy } from './policy-roles.ts'
+import type { IsolationStore } from './state/isolation-store.ts'
 import type { Admission, AdmissionOutcome } from './transport/admission.ts'
 import type { TlsSettings } from './transport/secure-connections.ts'
 
@@ -43,6 +44,7 @@ export async function createCallerIdentity(
   config: Config,
   adminToken: string,
   bundles: ActiveBundles,
+  isolations: IsolationStore,
   log: IdentityLog,
 ): Promise<CallerIdentity> {
   const configured = callersOf(config)
@@ -59,11 +61,13 @@ export async function createCallerIdentity(
   const count = (outcome: AdmissionOutcome) => void counts.requests[outcome]++
   const domains = new TrustDomains(config.authentication.trustDomains)
   const { tls, close } = await createTls(config, domains, log, counts.handshakes)
-  const verifyJwt = jwtVerifier(config, domains)
+  const verifyJwt = jwtVerifier(config, domains, isolations)
+  // Who may not be answered may not act, either.
+  const isOut = (id: string) => isolations.find('caller', id, Date.now()) !== undefined
   const scope = { verifyToken: callers.verifyToken, verifyJwt, count }
   return {
     decideScope: isOpen ? undefined : { ...scope, mayEnter: (id) => hasRole(id, 'decide') },
-    adminScope: { ...scope, mayEnter: (id) => adminRoles.some((role) => hasRole(id, role)) },
+    adminScope: { ...scope, mayEnter: (id) => !isOut(id) && adminRoles.some((role) => hasRole(id, role)) },
     hasRole,
     tls,
     counts,
@@ -76,12 +80,22 @@ function callersOf({ authentication: { decideTokenFile, callers } }: Config): Ca
 }
 
 /** Undefined: no domain has keys. */
-function jwtVerifier({ authentication }: Config, domains: TrustDomains): Admission['verifyJwt'] {
+function jwtVerifier({ authentication }: Config, domains: TrustDomains, isolations: IsolationStore): Admission['verifyJwt'] {
   const { trustDomains, audiences } = authentication
   if (!trustDomains.some(({ jwksFile }) => jwksFile !== undefined)) return undefined
   return async (token) => {
-    const { text } = await verifyJwtSvid(token, audiences, (domain) => domains.keysOf(domain), Date.now())
-    return { authenticated: true, id: text }
+    const nowMs = Date.now()
+    const { id, header, claims } = await verifyJwtSvid(token, audiences, (domain) => domains.keysOf(domain), nowMs)
+    const { jti, sid, iat } = claims
+    const facts = {
+      trustDomain: id.trustDomain,
+      jti: typeof jti === 'string' ? jti : undefined,
+      kid: header.kid,
+      session: typeof sid === 'string' ? sid : undefined,
+      issuedAtMs: typeof iat === 'number' ? iat * 1_000 : undefined,
+    }
+    if (isolations.findToken(facts, nowMs) !== undefined) throw new PdpError('ERR_REVOKED', 'the token was revoked')
+    return { authenticated: true, id: id.text }
   }
 }
 

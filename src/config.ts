@@ -252,7 +252,7 @@ export const configSchema = z.strictObject({
               id: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9:._/@-]{0,127}$/, 'letters, digits and `:._/@-`'),
               tokenFile: z.string().min(1),
               spiffeId: z.string().min(1),
-              roles: z.array(z.enum(['decide', 'pull', 'push', 'patch', 'approve', 'operate', 'audit'])).min(1),
+              roles: z.array(z.enum(['decide', 'pull', 'push', 'patch', 'approve', 'operate', 'audit', 'revoke', 'quarantine'])).min(1),
             })
             .partial({ id: true, tokenFile: true, spiffeId: true })
             .refine(
@@ -265,7 +265,7 @@ export const configSchema = z.strictObject({
         )
         .default([])
         .describe(
-          'Who may call beside the local administrator: a token (`id`, `tokenFile`) or workloads (`spiffeId`, with `*` for a segment, `**` for all that follow), and `roles` of `decide`, `pull`, `push`, `patch`, `approve`, `operate`, `audit`.',
+          'Who may call beside the local administrator: a token (`id`, `tokenFile`) or workloads (`spiffeId`, with `*` for a segment, `**` for all that follow), and `roles` of `decide`, `pull`, `push`, `patch`, `approve`, `operate`, `audit`, `revoke`, `quarantine`.',
         ),
       policy: z
         .string()
@@ -274,6 +274,7 @@ export const configSchema = z.strictObject({
         .describe(
           'Policy that gives roles beside `callers`, `bundle` or `bundle:entry/point`: asked with `{"caller": {"id", "spiffe_id"}, "role"}`, its answer remembered for a second.',
         ),
+      releaseByAnother: z.boolean().default(false).describe('Whether a quarantine is released by somebody else than who began it.'),
       audiences: z
         .array(z.string().min(1).max(512))
         .default([])

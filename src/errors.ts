@@ -38,6 +38,8 @@ export const pdpErrorCodes = [
   'ERR_UNKNOWN_ENTRYPOINT',
   'ERR_ENTRYPOINT_REQUIRED',
   'ERR_STALE_EPOCH',
+  'ERR_REVOKED',
+  'ERR_QUARANTINED',
   // What happened while answering.
   'ERR_EVALUATION_FAILED',
   'ERR_STEPS_EXHAUSTED',

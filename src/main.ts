@@ -7,6 +7,7 @@ import { checkCommand } from './cli/check.ts'
 import { doctorCommand } from './cli/doctor.ts'
 import { evalCommand } from './cli/eval.ts'
 import { fmtCommand } from './cli/fmt.ts'
+import { isolationCommands } from './cli/isolations.ts'
 import { exitCodes, printError } from './cli/output.ts'
 import { pushCommand } from './cli/push.ts'
 import { serveCommand } from './cli/serve.ts'
@@ -29,6 +30,7 @@ for (const add of [
   signCommand,
   pushCommand,
   bundlesCommand,
+  isolationCommands,
   doctorCommand,
 ])
   add(program)

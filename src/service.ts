@@ -1,5 +1,5 @@
 // The composition root: reads from top to bottom as a decision goes,
-//   transport → identity → shadowed(recorded(budgeted(filtered(explained(engine))))) → transport
+//   transport → identity → shadowed(recorded(isolated(budgeted(filtered(explained(engine)))))) → transport
 // and back again when it stops. Nothing here decides anything.
 import { readFileSync } from 'node:fs'
 import { type AddressInfo, BlockList, isIPv6 } from 'node:net'
@@ -12,8 +12,10 @@ import { BundleLifecycle } from './bundle-lifecycle.ts'
 import { activateAll, pullAll, watchAll, watchExpiries } from './bundle-sources.ts'
 import { createCallerIdentity } from './caller-identity.ts'
 import { type Config, isLoopback } from './config.ts'
+import { withIsolation } from './decision/isolation.ts'
 import { withStepBudget } from './decision/step-budget.ts'
 import { PdpError } from './errors.ts'
+import { createIsolationAdmin } from './isolation-admin.ts'
 import { ActiveBundles } from './policy/active-bundles.ts'
 import { createEngine } from './policy/engine.ts'
 import { explained } from './policy/explained.ts'
@@ -83,13 +85,14 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
     })
     const withFilters = filtered(withTrace, bundles, trustedKey, (question) => toolchain.filters(question))
     const budgeted = withStepBudget(withFilters, { stepsPerSecond: config.evaluation.callerStepsPerSecond, now: () => performance.now() })
-    const inner = recorded(budgeted, decisionLog, createRecordWriter({ ...config.decisionLog, labels: config.labels }), (error) =>
+    const guarded = withIsolation(budgeted, state.isolations)
+    const inner = recorded(guarded, decisionLog, createRecordWriter({ ...config.decisionLog, labels: config.labels }), (error) =>
       log.error({ cause: (error.cause as Error | undefined)?.stack }, 'internal error'),
     )
 
     const decider = shadowed(inner, shadows)
 
-    const identity = await createCallerIdentity(config, state.adminToken(), bundles, log)
+    const identity = await createCallerIdentity(config, state.adminToken(), bundles, state.isolations, log)
     closers.push(() => identity.close())
     let draining = false
     const info = (): Info => ({
@@ -130,6 +133,7 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
         hasRole: identity.hasRole,
         maxBundleBytes: config.server.maxBundleBytes,
       },
+      isolationAdmin: createIsolationAdmin(state.isolations, store, config.authentication.releaseByAnother),
       info,
       opa: { config: () => opaConfig(config, bundles), yamlToJson: (text: string) => toolchain.yamlToJson(text) },
       candidates: () => bundles.candidates(),

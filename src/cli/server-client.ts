@@ -32,7 +32,7 @@ export function withServerOptions(command: Command): Command {
 }
 
 /** Answers that carry a result: 422 is a report, too. */
-const withResult = new Set([200, 202, 422])
+const withResult = new Set([200, 201, 202, 422])
 
 /**
  * @param body JSON, or bytes of an archive

@@ -47,6 +47,8 @@ export interface DecisionRequest {
   readonly caller: Caller
   /** The one instant of this decision: milliseconds since 1970, UTC. */
   readonly timeMs: number
+  /** What the service holds against who asks, as JSON text; undefined: nothing. */
+  readonly risk?: JsonText | undefined
   /** As the policy will see `input`, without the key `trusted`; undefined: no input at all. */
   readonly input: JsonText | undefined
   readonly subject: JsonText | undefined

@@ -5,7 +5,7 @@ import { PdpError } from '../errors.ts'
 import { parseSpiffeId, spiffePattern } from './spiffe-id.ts'
 import { createFixedToken, createTokenFile } from './token-file.ts'
 
-export const adminRoles = ['pull', 'push', 'patch', 'approve', 'operate', 'audit'] as const
+export const adminRoles = ['pull', 'push', 'patch', 'approve', 'operate', 'audit', 'revoke', 'quarantine'] as const
 export const roles = ['decide', ...adminRoles] as const
 export type Role = (typeof roles)[number]
 

@@ -6,7 +6,8 @@ import type { Caller, DecisionRequest, JsonText } from '../decision/request.ts'
 /** @returns the facts under the trusted key */
 export function trustedFacts(request: DecisionRequest, readsTime: boolean): JsonText {
   const caller = callerFacts(request.caller)
-  return readsTime ? `{"caller":${caller},"time":${request.timeMs}000000}` : `{"caller":${caller}}`
+  const risk = request.risk === undefined ? '' : `,"risk":${request.risk}`
+  return readsTime ? `{"caller":${caller}${risk},"time":${request.timeMs}000000}` : `{"caller":${caller}${risk}}`
 }
 
 const known = new WeakMap<Caller, JsonText>()

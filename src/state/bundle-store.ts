@@ -80,6 +80,10 @@ export type ActName =
   | 'removed'
   | 'shadow_started'
   | 'shadow_ended'
+  | 'revoked'
+  | 'revocation_ended'
+  | 'quarantined'
+  | 'released'
 
 /** A bundle as it was last activated. */
 export interface StoredBundle {
@@ -293,6 +297,18 @@ export class BundleStore {
       this.#run('INSERT INTO activation (name, epoch, digest, at) VALUES (?, ?, ?, ?)', name, epoch, digest, this.#now())
       this.#note(actor, act, name, digest, epoch, previous === undefined ? '' : `in place of ${previous.digest}`)
       return epoch
+    })
+  }
+
+  /**
+   * Does something beside an act about it, both or neither.
+   * @param detailOf of the act, from what was done
+   */
+  noteWith<T>(actor: string, act: ActName, work: () => T, detailOf: (done: T) => string): T {
+    return this.#inOne(() => {
+      const done = work()
+      this.#note(actor, act, '', '', 0, detailOf(done))
+      return done
     })
   }
 

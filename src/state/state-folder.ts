@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { PdpError } from '../errors.ts'
 import { BundleStore } from './bundle-store.ts'
+import { IsolationStore } from './isolation-store.ts'
 
 const tokenFile = 'admin.token'
 
@@ -14,6 +15,7 @@ export class StateFolder {
   readonly #lock: DatabaseSync
   readonly #database: DatabaseSync
   readonly bundles: BundleStore
+  readonly isolations: IsolationStore
 
   /**
    * Opens and locks the folder; the lock ends with the process, however it ends.
@@ -27,6 +29,7 @@ export class StateFolder {
       this.#database = new DatabaseSync(join(path, 'state.db'))
       this.#database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL')
       this.bundles = new BundleStore(this.#database, join(path, 'bundles'), join(path, 'state.db-wal'))
+      this.isolations = new IsolationStore(this.#database)
     } catch (cause) {
       if (cause instanceof PdpError) throw cause
       throw new PdpError('ERR_STATE_UNUSABLE', `the state folder \`${path}\` cannot be used: ${(cause as Error).message}`, { cause })

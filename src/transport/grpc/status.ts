@@ -35,6 +35,8 @@ export const grpcStatus: Readonly<Record<PdpErrorCode, status>> = {
   ERR_UNKNOWN_ENTRYPOINT: status.NOT_FOUND,
   ERR_ENTRYPOINT_REQUIRED: status.INVALID_ARGUMENT,
   ERR_STALE_EPOCH: status.OK,
+  ERR_REVOKED: status.OK,
+  ERR_QUARANTINED: status.OK,
   ERR_EVALUATION_FAILED: status.OK,
   ERR_STEPS_EXHAUSTED: status.OK,
   ERR_MEMORY_EXHAUSTED: status.OK,

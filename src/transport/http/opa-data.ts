@@ -27,7 +27,7 @@ export interface OpaAnswerOptions {
 
 /** An answer in OPA's terms. */
 export interface OpaAnswer {
-  readonly status: 200 | 404 | 500 | 503
+  readonly status: 200 | 403 | 404 | 500 | 503
   readonly body: string
 }
 
@@ -108,7 +108,8 @@ export function isUnknown({ error }: RecordedDecision): boolean {
 export function failureOf(decision: RecordedDecision): OpaAnswer | undefined {
   const { error } = decision
   if (error === undefined || isUnknown(decision)) return undefined
-  const status = httpStatus[error.code] === 503 ? 503 : 500
+  // Whoever is isolated is no failure of the service.
+  const status = error.code === 'ERR_REVOKED' || error.code === 'ERR_QUARANTINED' ? 403 : httpStatus[error.code] === 503 ? 503 : 500
   return { status, body: opaError(opaCodeOf(status), error.message, error.code) }
 }
 

@@ -71,6 +71,44 @@ const bundle = { tag: 'bundles', scope: 'admin', parameters: [bundleName] } as c
 const noRole = { 403: 'The operator does not have the role' }
 const noRevision = { 404: 'There is no such bundle or revision' }
 const notReady = { 409: 'The revision is not in a state for this' }
+const isolationId = pathParameter('id', 'ID of the entry')
+const isolationOperations: readonly Operation[] = [
+  ...(['revocations', 'quarantines'] as const).flatMap((what) => [
+    {
+      tag: 'isolation',
+      scope: 'admin' as const,
+      path: `/v1/${what}`,
+      method: 'get' as const,
+      id: `list_${what}`,
+      summary: `The ${what} that hold and that have ended, newest first`,
+      answer: 'Object',
+      statuses: noRole,
+    },
+    {
+      tag: 'isolation',
+      scope: 'admin' as const,
+      path: `/v1/${what}`,
+      method: 'post' as const,
+      id: `add_${what}`,
+      summary: what === 'revocations' ? 'Answer an identity or a token no longer, at any door' : 'Deny an identity all but listed actions',
+      request: 'Object',
+      answer: 'Isolation',
+      statuses: { 201: 'It holds', ...noRole },
+    },
+    {
+      tag: 'isolation',
+      scope: 'admin' as const,
+      path: `/v1/${what}/{id}`,
+      method: 'delete' as const,
+      id: `end_${what}`,
+      summary: 'End one',
+      answer: 'Isolation',
+      parameters: [isolationId],
+      statuses: { ...noRole, 404: 'There is no such entry', 409: 'It has ended already' },
+    },
+  ]),
+]
+
 const bundleOperations: readonly Operation[] = [
   {
     ...bundle,
@@ -439,6 +477,7 @@ export const operations: readonly Operation[] = [
   { path: '/v1/info', method: 'get', id: 'info', tag: 'operations', scope: 'admin', summary: 'What runs here', answer: 'Info' },
   { path: '/v1/bundles', method: 'get', id: 'bundles', tag: 'operations', scope: 'admin', summary: 'The active bundles', answer: 'Object' },
   ...bundleOperations,
+  ...isolationOperations,
   { path: '/v1/status', method: 'get', id: 'opaStatus', tag: 'OPA', scope: 'admin', summary: "OPA's status", answer: 'Object' },
   { path: '/v1/config', method: 'get', id: 'opaConfig', tag: 'OPA', scope: 'admin', summary: "OPA's configuration", answer: 'Object' },
   { path: '/docs', method: 'get', id: 'docs', tag: 'operations', scope: 'admin', summary: 'This document', answer: 'Object' },

@@ -6,6 +6,7 @@ import { searchSchemas } from '../authzen-search.ts'
 import { decideAnswerSchema, decideRequestSchema, decisionSchema, errorAnswerSchema } from '../decide-schema.ts'
 import { infoSchema } from './admin-routes.ts'
 import { revisionSchema } from './bundle-routes.ts'
+import { isolationSchema } from './isolation-routes.ts'
 import { type Example, type Json, type Operation, operations } from './openapi-operations.ts'
 
 const schemas = {
@@ -27,6 +28,7 @@ const schemas = {
   ),
   Info: z.toJSONSchema(infoSchema),
   Revision: z.toJSONSchema(revisionSchema),
+  Isolation: z.toJSONSchema(isolationSchema),
   Patch: z.toJSONSchema(z.array(z.looseObject({ op: z.string(), path: z.string() }))),
   Error: z.toJSONSchema(errorAnswerSchema),
   Object: z.toJSONSchema(z.looseObject({})),
@@ -46,7 +48,7 @@ export function openapi(version: string): Json {
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },
     servers: [{ url: '/', description: 'This service' }],
-    tags: ['native', 'AuthZEN', 'OPA', 'gateways', 'bundles', 'operations'].map((name) => ({ name })),
+    tags: ['native', 'AuthZEN', 'OPA', 'gateways', 'bundles', 'isolation', 'operations'].map((name) => ({ name })),
     paths,
     components: {
       schemas: Object.fromEntries(

@@ -3,7 +3,7 @@ import type { FastifyRequest } from 'fastify'
 import { PdpError } from '../../errors.ts'
 import { callerOf } from './authentication.ts'
 
-export type Role = 'pull' | 'push' | 'patch' | 'approve' | 'operate' | 'audit'
+export type Role = 'pull' | 'push' | 'patch' | 'approve' | 'operate' | 'audit' | 'revoke' | 'quarantine'
 
 export type HasRole = (id: string | undefined, role: Role) => boolean
 

@@ -21,6 +21,7 @@ import { answerDirectly, type DirectRoute } from './direct.ts'
 import { fromFastify, refuseOnSocket, sendError } from './errors.ts'
 import { eventRoutes } from './event-routes.ts'
 import { gatewayRoutes, isGatewayPath, sendRefusal } from './gateway-routes.ts'
+import { type IsolationAdmin, isolationRoutes } from './isolation-routes.ts'
 import { type OpaConfig, opaAdminRoutes } from './opa-admin-routes.ts'
 import { opaDirect } from './opa-direct.ts'
 import { type OpaOptions, opaRoutes } from './opa-routes.ts'
@@ -45,6 +46,7 @@ export interface HttpServerOptions {
   readonly candidates: AuthzenOptions['candidates']
   readonly authzen: AuthzenOptions['authzen']
   readonly bundles: Omit<BundleRouteOptions, 'limits' | 'maxBodyBytes'>
+  readonly isolationAdmin: IsolationAdmin
   readonly notReady: () => readonly string[]
   readonly info: () => Info
   readonly log: FastifyBaseLogger
@@ -147,6 +149,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
     adminRoutes(scope, options.info)
     bundleRoutes(scope, { ...options.bundles, limits: options.limits, maxBodyBytes: options.maxBodyBytes })
     eventRoutes(scope, options.bundles)
+    isolationRoutes(scope, { isolationAdmin: options.isolationAdmin, hasRole: options.bundles.hasRole, limits: options.limits })
     scope.get('/docs', (_request, reply) => reply.header('cache-control', 'no-store').send(openapi(options.info().version)))
     opaAdminRoutes(scope, options.info, options.opa.config)
   })
