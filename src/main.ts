@@ -5,6 +5,7 @@ import { buildCommand } from './cli/build.ts'
 import { bundlesCommand } from './cli/bundles.ts'
 import { checkCommand } from './cli/check.ts'
 import { doctorCommand } from './cli/doctor.ts'
+import { drillCommand } from './cli/drill.ts'
 import { evalCommand } from './cli/eval.ts'
 import { fmtCommand } from './cli/fmt.ts'
 import { isolationCommands } from './cli/isolations.ts'
@@ -31,6 +32,7 @@ for (const add of [
   pushCommand,
   bundlesCommand,
   isolationCommands,
+  drillCommand,
   doctorCommand,
 ])
   add(program)

@@ -28,11 +28,11 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
 const owners: Readonly<Record<string, readonly string[]>> = {
   '@open-policy-agent/opa-wasm': ['policy/opa-abi.ts'],
   fastify: ['transport/http', 'service.ts', 'bundle-sources.ts'],
-  '@grpc/grpc-js': ['transport/grpc', 'identity/workload-api.ts'],
+  '@grpc/grpc-js': ['transport/grpc', 'identity/workload-api.ts', 'cli/drill.ts'],
   '@grpc/proto-loader': ['transport/grpc/server.ts'],
   '@grpc/reflection': ['transport/grpc/server.ts'],
   'grpc-health-check': ['transport/grpc/server.ts'],
-  'protobufjs/minimal.js': ['transport/grpc', 'identity/workload-messages.ts'],
+  'protobufjs/minimal.js': ['transport/grpc', 'identity/workload-messages.ts', 'cli/drill.ts'],
   pino: ['cli/serve.ts'],
   '@peculiar/asn1-x509': ['identity/x509.ts'],
   '@peculiar/asn1-schema': ['identity/x509.ts'],

@@ -31,6 +31,11 @@ export function withServerOptions(command: Command): Command {
     .option('--json', 'print JSON')
 }
 
+/** Where the service is, without a slash at the end. */
+export function baseOf({ server }: { readonly server?: string | undefined }): string {
+  return (server ?? clientDefaults().server ?? 'http://127.0.0.1:8181').replace(/\/$/, '')
+}
+
 /** Answers that carry a result: 422 is a report, too. */
 const withResult = new Set([200, 201, 202, 422])
 
@@ -44,8 +49,8 @@ export async function callServer(
   path: string,
   body?: object | Uint8Array | ReadableStream,
 ): Promise<Response> {
-  const { server, token } = clientDefaults()
-  const base = (options.server ?? server ?? 'http://127.0.0.1:8181').replace(/\/$/, '')
+  const { token } = clientDefaults()
+  const base = baseOf(options)
   const isArchive = body instanceof Uint8Array || body instanceof ReadableStream
   const bearer = options.token ?? token ?? (options.cert === undefined ? storedToken(options.state ?? '.verdict') : undefined)
   const headers: Record<string, string> = bearer === undefined ? {} : { authorization: `Bearer ${bearer}` }
