@@ -1,9 +1,10 @@
 // Who may call this service, composed from the configuration: tokens, workloads with certificates, trust domains, the service's own
 // certificate; each read again when its file changes. What a scope asks for is told here, how identities come about below src/identity/.
+import { createCallerTokens } from './caller-tokens.ts'
 import type { Config } from './config.ts'
-import { PdpError, toPdpError } from './errors.ts'
+import type { Caller } from './decision/request.ts'
+import { type PdpError, toPdpError } from './errors.ts'
 import { administrator, adminRoles, type CallerConfig, createCallers, type Role } from './identity/callers.ts'
-import { verifyJwtSvid } from './identity/jwt-svid.ts'
 import { readPair, ServerCertificate } from './identity/server-certificate.ts'
 import { TrustDomains } from './identity/trust-domains.ts'
 import { watchFiles } from './identity/watched-files.ts'
@@ -18,7 +19,9 @@ export interface CallerIdentity {
   /** Undefined: anybody may ask for decisions, which only a loopback address may offer. */
   readonly decideScope: Admission | undefined
   readonly adminScope: Admission
-  hasRole(id: string | undefined, role: Role): boolean
+  hasRole(caller: Caller, role: Role): boolean
+  /** Why callers cannot be known now; empty: they can. */
+  notReady(): string[]
   /** Undefined: clear text. */
   readonly tls: TlsSettings | undefined
   /** What became of handshakes and of requests, since the start. */
@@ -51,8 +54,8 @@ export async function createCallerIdentity(
   const callers = createCallers(configured, adminToken)
   const { policy } = config.authentication
   const isGiven = policy === undefined ? undefined : rolesByPolicy(bundles, policy)
-  const hasRole = (id: string | undefined, role: Role) =>
-    callers.hasRole(id, role) || (id !== undefined && id !== administrator && isGiven?.(id, role) === true)
+  const hasRole = (caller: Caller, role: Role) =>
+    callers.hasRole(caller, role) || (caller.id !== undefined && caller.id !== administrator && isGiven?.(caller, role) === true)
   const isOpen = policy === undefined && !configured.some(({ roles }) => roles.includes('decide'))
   const counts: Counts = {
     handshakes: { accepted: 0 },
@@ -61,42 +64,29 @@ export async function createCallerIdentity(
   const count = (outcome: AdmissionOutcome) => void counts.requests[outcome]++
   const domains = new TrustDomains(config.authentication.trustDomains)
   const { tls, close } = await createTls(config, domains, log, counts.handshakes)
-  const verifyJwt = jwtVerifier(config, domains, isolations)
+  const tokens = await createCallerTokens(config, domains, isolations, (message) => log.error({ code: 'ERR_TOKEN_INVALID' }, message))
   // Who may not be answered may not act, either.
-  const isOut = (id: string) => isolations.find('caller', id, Date.now()) !== undefined
-  const scope = { verifyToken: callers.verifyToken, verifyJwt, count }
+  const isOut = ({ id = '' }: Caller) => isolations.find('caller', id, Date.now()) !== undefined
+  const scope = { verifyToken: callers.verifyToken, verifyJwt: tokens.verify, count }
   return {
-    decideScope: isOpen ? undefined : { ...scope, mayEnter: (id) => hasRole(id, 'decide') },
-    adminScope: { ...scope, mayEnter: (id) => !isOut(id) && adminRoles.some((role) => hasRole(id, role)) },
+    decideScope: isOpen ? undefined : { ...scope, mayEnter: (caller) => hasRole(caller, 'decide') },
+    adminScope: { ...scope, mayEnter: (caller) => !isOut(caller) && adminRoles.some((role) => hasRole(caller, role)) },
     hasRole,
     tls,
     counts,
-    close,
+    notReady: () => [
+      ...tokens.notReady(),
+      ...(tls?.isUsable() === false ? ['the certificate of the service has expired or was taken back'] : []),
+    ],
+    close() {
+      tokens.close()
+      close()
+    },
   }
 }
 
 function callersOf({ authentication: { decideTokenFile, callers } }: Config): CallerConfig[] {
   return decideTokenFile === undefined ? callers : [...callers, { id: 'token:decide', tokenFile: decideTokenFile, roles: ['decide'] }]
-}
-
-/** Undefined: no domain has keys. */
-function jwtVerifier({ authentication }: Config, domains: TrustDomains, isolations: IsolationStore): Admission['verifyJwt'] {
-  const { trustDomains, audiences } = authentication
-  if (!trustDomains.some(({ jwksFile }) => jwksFile !== undefined)) return undefined
-  return async (token) => {
-    const nowMs = Date.now()
-    const { id, header, claims } = await verifyJwtSvid(token, audiences, (domain) => domains.keysOf(domain), nowMs)
-    const { jti, sid, iat } = claims
-    const facts = {
-      trustDomain: id.trustDomain,
-      jti: typeof jti === 'string' ? jti : undefined,
-      kid: header.kid,
-      session: typeof sid === 'string' ? sid : undefined,
-      issuedAtMs: typeof iat === 'number' ? iat * 1_000 : undefined,
-    }
-    if (isolations.findToken(facts, nowMs) !== undefined) throw new PdpError('ERR_REVOKED', 'the token was revoked')
-    return { authenticated: true, id: id.text }
-  }
 }
 
 function reload(domains: TrustDomains, log: IdentityLog): void {

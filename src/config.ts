@@ -252,14 +252,20 @@ export const configSchema = z.strictObject({
               id: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9:._/@-]{0,127}$/, 'letters, digits and `:._/@-`'),
               tokenFile: z.string().min(1),
               spiffeId: z.string().min(1),
+              issuer: z.string().min(1),
+              subject: z.string().min(1),
+              clientId: z.string().min(1),
+              scope: z.string().min(1),
               roles: z.array(z.enum(['decide', 'pull', 'push', 'patch', 'approve', 'operate', 'audit', 'revoke', 'quarantine'])).min(1),
             })
-            .partial({ id: true, tokenFile: true, spiffeId: true })
+            .partial({ id: true, tokenFile: true, spiffeId: true, issuer: true, subject: true, clientId: true, scope: true })
             .refine(
-              ({ tokenFile, spiffeId, id }) =>
-                (tokenFile === undefined) !== (spiffeId === undefined) && (tokenFile === undefined) === (id === undefined),
+              ({ tokenFile, spiffeId, id, issuer, subject, clientId, scope }) =>
+                [tokenFile, spiffeId, issuer].filter((one) => one !== undefined).length === 1 &&
+                (tokenFile === undefined) === (id === undefined) &&
+                (issuer !== undefined || (subject ?? clientId ?? scope) === undefined),
               {
-                message: 'either `id` and `tokenFile`, or `spiffeId`',
+                message: 'one of `id` with `tokenFile`, `spiffeId`, or `issuer` with perhaps `subject`, `clientId`, `scope`',
               },
             ),
         )
@@ -279,6 +285,34 @@ export const configSchema = z.strictObject({
         .array(z.string().min(1).max(512))
         .default([])
         .describe('Names of this service in `aud` of tokens that callers bring. A token must be for one of them and for nobody else.'),
+      issuers: z
+        .array(
+          z
+            .strictObject({
+              issuer: z.string().min(1).max(2_048),
+              jwksUrl: z.url({ protocol: /^https?$/ }).optional(),
+              jwksFile: z.string().min(1).optional(),
+              algorithms: z
+                .array(z.enum(['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA']))
+                .min(1)
+                .default(['RS256', 'PS256', 'ES256', 'EdDSA']),
+              types: z.array(z.string().min(1)).min(1).default(['at+jwt']),
+              requiredClaims: z.array(z.string().min(1)).default(['iss', 'sub', 'client_id', 'iat', 'jti']),
+              maxLifetimeMs: positive.default(3_600_000),
+              clockSkewMs: z.int().min(0).max(60_000).default(30_000),
+              refreshMs: positive.min(1_000).default(300_000),
+              cooldownMs: positive.min(100).default(500),
+              maxStaleMs: positive.default(3_600_000),
+              timeoutMs: positive.default(5_000),
+            })
+            .refine(({ jwksUrl, jwksFile }) => (jwksUrl === undefined) !== (jwksFile === undefined), {
+              message: 'one of `jwksUrl` and `jwksFile`',
+            }),
+        )
+        .default([])
+        .describe(
+          'Issuers of access tokens (RFC 9068) that callers bring: `issuer` exactly as `iss` says it, its keys by `jwksUrl` or `jwksFile`; `algorithms`, `types`, `requiredClaims`, `maxLifetimeMs`, `clockSkewMs`; for a URL `refreshMs`, `cooldownMs` between fetches for unknown keys, `maxStaleMs` for which the last good keys count, `timeoutMs`.',
+        ),
       trustDomains: z
         .array(
           z.strictObject({
@@ -426,6 +460,22 @@ function crossChecks(config: Config): Finding[] {
     })
   if (config.server.tls?.clientCertificates === 'required' && trustDomains.length === 0)
     faults.push({ code: 'config', message: 'server.tls.clientCertificates: nobody is believed without authentication.trustDomains' })
+  const { issuers, audiences } = config.authentication
+  if (issuers.length > 0 && audiences.length === 0)
+    faults.push({
+      code: 'config',
+      message: 'authentication.issuers: tokens are believed for an audience only: set authentication.audiences',
+    })
+  if (new Set(issuers.map(({ issuer }) => issuer)).size < issuers.length)
+    faults.push({ code: 'config', message: 'authentication.issuers: an issuer is given twice' })
+  for (const { jwksUrl } of issuers) {
+    if (jwksUrl?.startsWith('http:') && !isLoopback(new URL(jwksUrl).hostname))
+      faults.push({ code: 'config', message: `authentication.issuers: \`${jwksUrl}\` is not https` })
+  }
+  for (const { issuer } of callers) {
+    if (issuer !== undefined && !issuers.some((one) => one.issuer === issuer))
+      faults.push({ code: 'config', message: `authentication.callers: the issuer \`${issuer}\` is none of authentication.issuers` })
+  }
   for (const { name, bundleFile, crlFile, jwksFile } of trustDomains) {
     if (bundleFile === undefined && (crlFile !== undefined || (jwksFile === undefined && config.server.tls?.workloadApi === undefined)))
       faults.push({ code: 'config', message: `authentication.trustDomains: \`${name}\` needs a bundleFile` })

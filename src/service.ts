@@ -115,7 +115,7 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
       notReady: () => {
         const reasons: string[] = []
         if (draining) reasons.push('draining')
-        if (identity.tls?.isUsable() === false) reasons.push('the certificate of the service has expired or was taken back')
+        reasons.push(...identity.notReady())
         if (bundles.list().length === 0) reasons.push('no bundle is active')
         for (const { name, refusedFromMs } of bundles.list())
           if (Date.now() >= refusedFromMs) reasons.push(`the signature of the bundle \`${name}\` expired too long ago`)

@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto'
 import { constantText } from '../decision/constant-text.ts'
 import type { RecordedDecision } from '../decision/decision.ts'
 import { toSingleLine } from '../decision/json-text.ts'
-import type { DecisionRequest, JsonText } from '../decision/request.ts'
+import type { Caller, DecisionRequest, JsonText } from '../decision/request.ts'
 import { maskJson } from './mask.ts'
 
 export interface RecordOptions {
@@ -32,7 +32,7 @@ export function createRecordWriter(options: RecordOptions): RecordWriter {
     let line = `{"id":"${decision.id}","seq":${seq},"shard":${shard},"time":"${isoTime(request.timeMs)}","door":"${request.door}"`
     line += `,"correlation_id":${correlationText(request.correlationId)}`
     if (request.trace !== undefined) line += `,"trace_id":"${request.trace.traceId}","span_id":"${request.trace.spanId}"`
-    line += `,"caller":${constantText(request.caller)}`
+    line += `,"caller":${callerText(request.caller)}`
     line += member('subject', request.subject) + member('action', request.action) + member('resource', request.resource)
     line += member('input', input.text) + member('trusted', trusted) + member('nd', nd.text)
     if (policy !== undefined) line += `,"policy":${constantText(policy)}`
@@ -45,6 +45,13 @@ export function createRecordWriter(options: RecordOptions): RecordWriter {
     if (mask) line = toSingleLine(maskJson(line, masked))
     return `${line}\n`
   }
+}
+
+/** Those of access tokens are new with every request. */
+function callerText(caller: Caller): string {
+  if (caller.issuer === undefined) return constantText(caller)
+  const { authenticated, id, issuer, clientId, scopes, address } = caller
+  return toSingleLine(JSON.stringify({ authenticated, id, issuer, client_id: clientId, scopes, address }))
 }
 
 let lastMs = 0

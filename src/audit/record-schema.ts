@@ -20,7 +20,14 @@ export const recordSchema = z
       .string()
       .regex(/^[0-9a-f]{16}$/)
       .optional(),
-    caller: z.object({ authenticated: z.boolean(), id: z.string().optional(), address: z.string().optional() }),
+    caller: z.object({
+      authenticated: z.boolean(),
+      id: z.string().optional(),
+      issuer: z.string().optional(),
+      client_id: z.string().optional(),
+      scopes: z.array(z.string()).optional(),
+      address: z.string().optional(),
+    }),
     subject: anyJson.optional(),
     action: anyJson.optional(),
     resource: anyJson.optional(),

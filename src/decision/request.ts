@@ -10,8 +10,12 @@ export type JsonText = string
 /** Who asks: the enforcement point at the other end of the connection, as the service established it. */
 export interface Caller {
   readonly authenticated: boolean
-  /** SPIFFE ID, client or token name; absent for an anonymous caller. */
+  /** SPIFFE ID, name of a token, or issuer and subject of an access token; absent for an anonymous caller. */
   readonly id?: string | undefined
+  /** Of an access token. */
+  readonly issuer?: string | undefined
+  readonly clientId?: string | undefined
+  readonly scopes?: readonly string[] | undefined
   /** Network address of the peer, without port. */
   readonly address?: string | undefined
 }

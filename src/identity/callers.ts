@@ -9,20 +9,25 @@ export const adminRoles = ['pull', 'push', 'patch', 'approve', 'operate', 'audit
 export const roles = ['decide', ...adminRoles] as const
 export type Role = (typeof roles)[number]
 
-/** One of `tokenFile` and `spiffeId` is there. */
+/** One of `tokenFile`, `spiffeId` and `issuer` is there. */
 export interface CallerConfig {
   /** Of a token. */
   readonly id?: string | undefined
   readonly tokenFile?: string | undefined
   /** An ID, or a pattern of IDs. */
   readonly spiffeId?: string | undefined
+  /** Of access tokens; the three that follow narrow it down. */
+  readonly issuer?: string | undefined
+  readonly subject?: string | undefined
+  readonly clientId?: string | undefined
+  readonly scope?: string | undefined
   readonly roles: readonly Role[]
 }
 
 export interface Callers {
   /** @returns undefined for a token that nobody has */
   verifyToken(token: string): Caller | undefined
-  hasRole(id: string | undefined, role: Role): boolean
+  hasRole(caller: Caller, role: Role): boolean
 }
 
 export const administrator = 'token:admin'
@@ -34,6 +39,7 @@ export function createCallers(configured: readonly CallerConfig[], adminToken: s
   const rolesByToken = new Map<string, ReadonlySet<Role>>([[administrator, new Set(adminRoles)]])
   const tokens = [{ caller: { authenticated: true, id: administrator }, isToken: createFixedToken(adminToken) }]
   const workloads: { readonly isMeant: ReturnType<typeof spiffePattern>; readonly roles: readonly Role[] }[] = []
+  const clients = configured.filter(({ issuer }) => issuer !== undefined)
   for (const { id, tokenFile, spiffeId, roles } of configured) {
     if (spiffeId !== undefined) workloads.push({ isMeant: spiffePattern(spiffeId), roles })
     if (tokenFile === undefined) continue
@@ -46,7 +52,18 @@ export function createCallers(configured: readonly CallerConfig[], adminToken: s
   return {
     // All are compared, so that time does not tell which one it was.
     verifyToken: (token) => tokens.filter(({ isToken }) => isToken(token))[0]?.caller,
-    hasRole: (id, role) => id !== undefined && rolesOf(id).has(role),
+    hasRole({ id, issuer, clientId, scopes }, role) {
+      if (id === undefined) return false
+      if (issuer === undefined) return rolesOf(id).has(role)
+      return clients.some(
+        (one) =>
+          one.issuer === issuer &&
+          one.roles.includes(role) &&
+          (one.subject === undefined || id === `${issuer}|${one.subject}`) &&
+          (one.clientId === undefined || one.clientId === clientId) &&
+          (one.scope === undefined || scopes?.includes(one.scope) === true),
+      )
+    },
   }
 
   function rolesOf(id: string): ReadonlySet<Role> {

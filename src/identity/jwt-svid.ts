@@ -1,7 +1,7 @@
 // JWT-SVIDs: tokens by which workloads show who they are where they cannot show a certificate.
 // @see https://github.com/spiffe/spiffe/blob/main/standards/JWT-SVID.md
 import { PdpError } from '../errors.ts'
-import { type JwtRules, type ParsedJwt, parseJwt, verifyJwt } from './jwt.ts'
+import { type JwtRules, parseJwt, verifyJwt } from './jwt.ts'
 import type { KeySet } from './key-set.ts'
 import { parseSpiffeId, type SpiffeId } from './spiffe-id.ts'
 
@@ -13,10 +13,6 @@ const rules: Omit<JwtRules, 'audiences'> = {
   maxLifetimeMs: 86_400_000,
   clockSkewMs: 30_000,
 }
-export interface VerifiedJwtSvid extends Pick<ParsedJwt, 'header' | 'claims'> {
-  readonly id: SpiffeId
-}
-
 /** A header has nothing else. */
 const headerFields = new Set(['alg', 'kid', 'typ'])
 
@@ -29,7 +25,7 @@ export async function verifyJwtSvid(
   audiences: readonly string[],
   keys: (trustDomain: string) => KeySet | undefined,
   nowMs: number,
-): Promise<VerifiedJwtSvid> {
+): Promise<SpiffeId> {
   const parsed = parseJwt(token)
   const extra = parsed.fields.find((name) => !headerFields.has(name))
   if (extra !== undefined) throw refused('malformed_token', 'its header has more fields than a JWT-SVID may')
@@ -38,7 +34,7 @@ export async function verifyJwtSvid(
   const found = keys(id.trustDomain)
   if (found === undefined) throw refused('unknown_issuer', 'nothing is known of its trust domain')
   await verifyJwt(parsed, { ...rules, audiences }, found.find, nowMs)
-  return { id, ...parsed }
+  return id
 }
 
 function idOf(sub: unknown): SpiffeId {

@@ -16,9 +16,9 @@ const known = new WeakMap<Caller, JsonText>()
 function callerFacts(caller: Caller): JsonText {
   let facts = known.get(caller)
   if (facts === undefined) {
-    const { authenticated, id, address } = caller
+    const { authenticated, id, address, issuer, clientId, scopes } = caller
     const spiffeId = id?.startsWith('spiffe://') === true ? id : undefined
-    facts = toSingleLine(JSON.stringify({ authenticated, id, spiffe_id: spiffeId, address }))
+    facts = toSingleLine(JSON.stringify({ authenticated, id, spiffe_id: spiffeId, issuer, client_id: clientId, scopes, address }))
     known.set(caller, facts)
   }
   return facts

@@ -6,8 +6,8 @@ import { PdpError } from '../errors.ts'
 
 export const isolationKinds = ['caller', 'subject', 'jti', 'kid', 'session', 'issued_before'] as const
 /**
- * `caller`, `subject`: an identity; the others are of tokens: their ID, their key's, their session's, or all that a trust domain issued
- * before a time.
+ * `caller`, `subject`: an identity; the others are of tokens: their ID, their key's, their session's, or all that a trust domain or an issuer
+ * issued before a time.
  */
 export type IsolationKind = (typeof isolationKinds)[number]
 
@@ -15,7 +15,7 @@ export interface IsolationEntry {
   readonly id: string
   readonly effect: 'revoked' | 'quarantined'
   readonly kind: IsolationKind
-  /** The identity, or the name of the trust domain. */
+  /** The identity, or the name of the trust domain or issuer. */
   readonly value: string
   /** Of `issued_before`. Milliseconds since 1970. */
   readonly beforeMs: number | undefined
@@ -36,7 +36,8 @@ export type NewIsolation = Pick<
 
 /** What of a verified token can be revoked. */
 export interface TokenFacts {
-  readonly trustDomain: string
+  /** Its trust domain or issuer. */
+  readonly authority: string
   readonly jti: string | undefined
   readonly kid: string | undefined
   readonly session: string | undefined
@@ -90,13 +91,13 @@ export class IsolationStore {
   }
 
   /** @returns why a token is revoked; undefined: it is not */
-  findToken({ trustDomain, jti, kid, session, issuedAtMs }: TokenFacts, nowMs: number): IsolationEntry | undefined {
+  findToken({ authority, jti, kid, session, issuedAtMs }: TokenFacts, nowMs: number): IsolationEntry | undefined {
     const byName = (kind: IsolationKind, value: string | undefined) => (value === undefined ? undefined : this.find(kind, value, nowMs))
     const found = byName('jti', jti) ?? byName('kid', kid) ?? byName('session', session)
     if (found !== undefined) return found
     // A token that does not say when it was issued may be as old as any.
     return this.#of('issued_before')
-      .get(trustDomain)
+      .get(authority)
       ?.find((one) => (one.expiresAtMs === undefined || nowMs < one.expiresAtMs) && (issuedAtMs ?? 0) < (one.beforeMs ?? 0))
   }
 

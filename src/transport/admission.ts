@@ -13,7 +13,7 @@ export interface Admission {
   /** Finds the caller of a JSON Web Token, which takes time. @throws PdpError ERR_TOKEN_INVALID; undefined: tokens of that form are like others */
   readonly verifyJwt?: ((token: string) => Promise<Caller>) | undefined
   /** Whether a caller that is known may enter. */
-  readonly mayEnter: (id: string) => boolean
+  readonly mayEnter: (caller: Caller) => boolean
   /** Told of every request: how its caller is known, or why it is refused. */
   readonly count: (outcome: AdmissionOutcome) => void
 }
@@ -58,7 +58,7 @@ function isJwt(credentials: string): boolean {
 }
 
 function enter(admission: Admission, caller: Caller, how: 'certificate' | 'token'): Caller {
-  if (!admission.mayEnter(caller.id ?? '')) {
+  if (!admission.mayEnter(caller)) {
     admission.count('ERR_FORBIDDEN')
     throw new PdpError('ERR_FORBIDDEN', `\`${caller.id}\` may not do this`)
   }

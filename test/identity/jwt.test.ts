@@ -161,7 +161,7 @@ describe('JWT-SVIDs', () => {
   const svid = (header: object, payload: object = {}) => token({ typ: undefined, ...header }, { ...claims, ...payload })
   const verify = (text: string) =>
     verifyJwtSvid(text, ['pdp'], (domain) => (domain === 'a.example' ? keys : undefined), now).then(
-      ({ id }) => id.text,
+      ({ text: id }) => id,
       ({ message }: Error) => message.split(':')[0],
     )
   let edSvid: string

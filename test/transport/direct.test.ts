@@ -107,7 +107,7 @@ test('evaluations that take long hold up nobody for longer than one of them', as
 
 test('what is not plain is left to the other way', async () => {
   const verifyToken = (token: string) => (token === 'good' || token === 'other' ? { authenticated: true, id: token } : undefined)
-  const url = await start({ decideScope: { verifyToken, mayEnter: (id) => id === 'good', count: () => {} } })
+  const url = await start({ decideScope: { verifyToken, mayEnter: ({ id }) => id === 'good', count: () => {} } })
   expect((await post(url, '{}', { authorization: 'Bearer good' })).status).toBe(200)
   expect((await post(url, '{}', { authorization: 'Bearer bad' })).status).toBe(418)
   expect((await post(url, '{}', { authorization: 'Bearer other' })).status).toBe(418)

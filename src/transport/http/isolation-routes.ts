@@ -1,5 +1,5 @@
 // Revocations and quarantines over HTTP. Behind the admin scope; each act asks for its role. What is done is done behind the port.
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
 import { type JsonLimits, parseStrictJson } from '../../decision/strict-json.ts'
 import { PdpError } from '../../errors.ts'
@@ -80,7 +80,7 @@ export function isolationRoutes(app: FastifyInstance, { isolationAdmin, hasRole,
     const { path, role, schema } = routes[effect]
     app.get(path, async (request, reply) => {
       // Those who look need not be those who act.
-      if (!hasRole(operatorId(request), role)) operatorOf(request, 'audit', hasRole)
+      if (!hasRole(callerOf(request), role)) operatorOf(request, 'audit', hasRole)
       return reply.headers(jsonHeaders).send(JSON.stringify({ entries: isolationAdmin.list(effect) }))
     })
     app.post(path, async (request, reply) => {
@@ -97,10 +97,6 @@ export function isolationRoutes(app: FastifyInstance, { isolationAdmin, hasRole,
       if (!z.uuid().safeParse(id).success) throw new PdpError('ERR_NOT_FOUND', 'there is no such entry')
       return reply.headers(jsonHeaders).send(JSON.stringify(await isolationAdmin.end(effect, id, actor)))
     })
-  }
-
-  function operatorId(request: FastifyRequest): string {
-    return callerOf(request).id ?? ''
   }
 }
 

@@ -1,19 +1,21 @@
 // What the routes of the admin scope ask of a request: an operator with the role, numbers that are numbers.
 import type { FastifyRequest } from 'fastify'
+import type { Caller } from '../../decision/request.ts'
 import { PdpError } from '../../errors.ts'
 import { callerOf } from './authentication.ts'
 
 export type Role = 'pull' | 'push' | 'patch' | 'approve' | 'operate' | 'audit' | 'revoke' | 'quarantine'
 
-export type HasRole = (id: string | undefined, role: Role) => boolean
+export type HasRole = (caller: Caller, role: Role) => boolean
 
 /**
  * @returns the operator's ID
  * @throws PdpError ERR_FORBIDDEN
  */
 export function operatorOf(request: FastifyRequest, role: Role, hasRole: HasRole): string {
-  const { id = '' } = callerOf(request)
-  if (!hasRole(id, role)) throw new PdpError('ERR_FORBIDDEN', `\`${id}\` does not have the role \`${role}\``)
+  const caller = callerOf(request)
+  const { id = '' } = caller
+  if (!hasRole(caller, role)) throw new PdpError('ERR_FORBIDDEN', `\`${id}\` does not have the role \`${role}\``)
   return id
 }
 

@@ -1,0 +1,128 @@
+// JSON Web Tokens of callers, composed from the configuration: access tokens of issuers, JWT-SVIDs of trust domains, and what of
+// them was revoked. How a token is read and verified is known below src/identity/.
+import { readFileSync } from 'node:fs'
+import type { Config } from './config.ts'
+import type { Caller } from './decision/request.ts'
+import { PdpError } from './errors.ts'
+import { type IssuerRules, verifyAccessToken } from './identity/access-token.ts'
+import { type ParsedJwt, parseJwt } from './identity/jwt.ts'
+import { verifyJwtSvid } from './identity/jwt-svid.ts'
+import { KeySet } from './identity/key-set.ts'
+import { RemoteKeys } from './identity/remote-keys.ts'
+import type { TrustDomains } from './identity/trust-domains.ts'
+import { watchFiles } from './identity/watched-files.ts'
+import type { IsolationStore } from './state/isolation-store.ts'
+
+export interface CallerTokens {
+  /** Undefined: no token of this form is taken. @throws PdpError ERR_TOKEN_INVALID, ERR_REVOKED */
+  readonly verify: ((token: string) => Promise<Caller>) | undefined
+  /** Issuers whose keys cannot be had. */
+  notReady(): string[]
+  close(): void
+}
+
+type ErrorLog = (message: string) => void
+
+/** Resolves when every issuer was asked for its keys once, whatever came of it. @throws PdpError ERR_CONFIG_INVALID for a file */
+export async function createCallerTokens(
+  { authentication }: Config,
+  domains: TrustDomains,
+  isolations: IsolationStore,
+  onError: ErrorLog,
+): Promise<CallerTokens> {
+  const { issuers, trustDomains, audiences } = authentication
+  const sources = new Map(issuers.map((one) => [one.issuer, keysOf(one, onError)]))
+  const rules = new Map<unknown, IssuerRules>(
+    issuers.map((one) => [
+      one.issuer,
+      {
+        ...one,
+        types: one.types.map((type) => type.toLowerCase().replace(/^application\//, '')),
+        audiences,
+        required: one.requiredClaims,
+        keys: (sources.get(one.issuer) as Source).keys,
+      },
+    ]),
+  )
+  await Promise.all([...sources.values()].map((source) => source.start()))
+  const isTaken = issuers.length > 0 || trustDomains.some(({ jwksFile }) => jwksFile !== undefined)
+  return {
+    verify: isTaken ? verify : undefined,
+    notReady: () =>
+      [...sources].flatMap(([issuer, { isUsable }]) => (isUsable() ? [] : [`the keys of the issuer \`${issuer}\` cannot be had`])),
+    close() {
+      for (const source of sources.values()) source.close()
+    },
+  }
+
+  async function verify(token: string): Promise<Caller> {
+    const nowMs = Date.now()
+    const parsed = parseJwt(token)
+    const rule = rules.get(parsed.claims.iss)
+    const { caller, authority } = rule === undefined ? await verifySvid(token, nowMs) : await verifyAccess(parsed, rule, nowMs)
+    checkRevoked(parsed, authority, nowMs)
+    return caller
+  }
+
+  async function verifyAccess(parsed: ParsedJwt, rule: IssuerRules, nowMs: number) {
+    return { caller: await verifyAccessToken(parsed, rule, nowMs), authority: rule.issuer }
+  }
+
+  async function verifySvid(token: string, nowMs: number) {
+    const { text, trustDomain } = await verifyJwtSvid(token, audiences, (domain) => domains.keysOf(domain), nowMs)
+    return { caller: { authenticated: true, id: text }, authority: trustDomain }
+  }
+
+  function checkRevoked({ header, claims }: ParsedJwt, authority: string, nowMs: number): void {
+    const { jti, sid, iat } = claims
+    const facts = {
+      authority,
+      jti: typeof jti === 'string' ? jti : undefined,
+      kid: header.kid,
+      session: typeof sid === 'string' ? sid : undefined,
+      issuedAtMs: typeof iat === 'number' ? iat * 1_000 : undefined,
+    }
+    if (isolations.findToken(facts, nowMs) !== undefined) throw new PdpError('ERR_REVOKED', 'the token was revoked')
+  }
+}
+
+interface Source {
+  readonly keys: IssuerRules['keys']
+  start(): Promise<void>
+  isUsable(): boolean
+  close(): void
+}
+
+function keysOf(
+  { issuer, jwksUrl, jwksFile, refreshMs, cooldownMs, maxStaleMs, timeoutMs }: Config['authentication']['issuers'][number],
+  onError: ErrorLog,
+): Source {
+  if (jwksUrl !== undefined) {
+    const remote = new RemoteKeys({ url: jwksUrl, refreshMs, cooldownMs, maxStaleMs, timeoutMs, onError })
+    return {
+      keys: (isKnown) => remote.get(isKnown),
+      start: () => remote.start(),
+      isUsable: () => remote.isUsable,
+      close: () => remote.close(),
+    }
+  }
+  const file = jwksFile as string
+  let set = readKeys(file, issuer)
+  const stop = watchFiles([file], () => {
+    try {
+      set = readKeys(file, issuer)
+    } catch (thrown) {
+      onError(`${(thrown as Error).message}; what was there before stays`)
+    }
+  })
+  return { keys: async () => set, start: async () => {}, isUsable: () => true, close: stop }
+}
+
+/** @throws PdpError ERR_CONFIG_INVALID */
+function readKeys(file: string, issuer: string): KeySet {
+  try {
+    return new KeySet(readFileSync(file, 'utf8'), 'sig')
+  } catch (cause) {
+    throw new PdpError('ERR_CONFIG_INVALID', `authentication.issuers: \`${file}\` of \`${issuer}\`: ${(cause as Error).message}`, { cause })
+  }
+}

@@ -1,0 +1,40 @@
+// OAuth access tokens as JSON Web Tokens: whose token it is, by the rules of the issuer that it names and by no other's.
+// @see RFC 9068
+import type { Caller } from '../decision/request.ts'
+import { PdpError } from '../errors.ts'
+import { type JwtRules, type ParsedJwt, verifyJwt } from './jwt.ts'
+import type { KeySet } from './key-set.ts'
+
+export interface IssuerRules extends JwtRules {
+  /** Exactly as `iss` says it. */
+  readonly issuer: string
+  /** @returns keys that count, the one of a header among them where it can be had; undefined: none count now */
+  readonly keys: (isKnown: (keys: KeySet) => boolean) => Promise<KeySet | undefined>
+}
+
+/** What RFC 9068 §2.2 asks for beside `exp` and `aud`. */
+export const accessTokenClaims = ['iss', 'sub', 'client_id', 'iat', 'jti'] as const
+
+/** Verifies a token of an issuer. @throws PdpError ERR_TOKEN_INVALID */
+export async function verifyAccessToken(parsed: ParsedJwt, rules: IssuerRules, nowMs: number): Promise<Caller> {
+  if (!rules.algorithms.includes(parsed.header.alg)) throw refused('alg_not_allowed', 'its algorithm is not taken')
+  const keys = await rules.keys((set) => set.find(parsed.header) !== undefined)
+  if (keys === undefined) throw refused('unknown_kid', 'the keys of its issuer cannot be had')
+  await verifyJwt(parsed, rules, keys.find, nowMs)
+  const { sub, client_id: clientId, scope } = parsed.claims
+  if (typeof sub !== 'string' || sub === '') throw refused('malformed_claim', 'the claim `sub` is none')
+  if (clientId !== undefined && typeof clientId !== 'string') throw refused('malformed_claim', 'the claim `client_id` is none')
+  if (scope !== undefined && typeof scope !== 'string') throw refused('malformed_claim', 'the claim `scope` is none')
+  return {
+    authenticated: true,
+    // Two issuers may have the same subject, and no issuer has a bar.
+    id: `${rules.issuer}|${sub}`,
+    issuer: rules.issuer,
+    ...(clientId !== undefined && { clientId }),
+    ...(scope !== undefined && { scopes: scope.split(' ').filter(Boolean) }),
+  }
+}
+
+function refused(fault: string, what: string): PdpError {
+  return new PdpError('ERR_TOKEN_INVALID', `${fault}: the token is refused: ${what}`)
+}

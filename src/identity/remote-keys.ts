@@ -1,0 +1,112 @@
+// The keys of an issuer from its server: fetched at start and again after a while, and when a token names a key that is not known,
+// but not more often than once a cool-down, so that tokens of strangers are no way to make this service ask. While the server is
+// away its last good keys count, for a bounded time; then nobody's do.
+import { KeySet } from './key-set.ts'
+
+export interface RemoteKeysOptions {
+  /** https; or http on a loopback address. */
+  readonly url: string
+  /** Milliseconds, as all that follow. */
+  readonly refreshMs: number
+  readonly cooldownMs: number
+  /** How long keys count behind their last good fetch. */
+  readonly maxStaleMs: number
+  readonly timeoutMs: number
+  /** Told of what failed; it is tried again. */
+  readonly onError: (message: string) => void
+}
+
+const maxBytes = 1024 * 1024
+/** Tokens of unknown keys that may wait for a fetch at one time. */
+const maxWaiting = 1_000
+
+export class RemoteKeys {
+  readonly #options: RemoteKeysOptions
+  readonly #timer: NodeJS.Timeout
+  readonly #closing = new AbortController()
+  #keys: KeySet | undefined
+  #fetchedAtMs = Number.NEGATIVE_INFINITY
+  #triedAtMs = Number.NEGATIVE_INFINITY
+  #fetching: Promise<void> | undefined
+  #waiting = 0
+
+  constructor(options: RemoteKeysOptions) {
+    this.#options = options
+    this.#timer = setInterval(() => void this.#fetch(), options.refreshMs).unref()
+  }
+
+  /** Fetches for the first time; a failure is told and no more. */
+  start(): Promise<void> {
+    return this.#fetch()
+  }
+
+  /** Whether there are keys that count. */
+  get isUsable(): boolean {
+    return this.#keys !== undefined && performance.now() - this.#fetchedAtMs <= this.#options.maxStaleMs
+  }
+
+  /**
+   * @param isKnown whether a set has the key that is wanted
+   * @returns keys that count, fetched again where the wanted one is not among them; undefined: there are none
+   */
+  async get(isKnown: (keys: KeySet) => boolean): Promise<KeySet | undefined> {
+    if (this.isUsable && isKnown(this.#keys as KeySet)) return this.#keys
+    if (this.#waiting < maxWaiting) {
+      this.#waiting++
+      await this.#fetchAfterCooldown().finally(() => this.#waiting--)
+    }
+    return this.isUsable ? this.#keys : undefined
+  }
+
+  async #fetchAfterCooldown(): Promise<void> {
+    const began = performance.now()
+    const wait = this.#triedAtMs + this.#options.cooldownMs - began
+    if (this.#fetching === undefined && wait > 0) await new Promise((resolve) => setTimeout(resolve, wait))
+    // Somebody else who waited may have fetched by now.
+    if (this.#triedAtMs < began) await this.#fetch()
+    else await this.#fetching
+  }
+
+  #fetch(): Promise<void> {
+    this.#fetching ??= this.#fetchOnce().finally(() => {
+      this.#fetching = undefined
+    })
+    return this.#fetching
+  }
+
+  async #fetchOnce(): Promise<void> {
+    const { url, timeoutMs, onError } = this.#options
+    this.#triedAtMs = performance.now()
+    try {
+      const signal = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(timeoutMs)])
+      // Not where it redirects to: that is another server's word.
+      const response = await fetch(url, { signal, redirect: 'manual', headers: { accept: 'application/jwk-set+json, application/json' } })
+      if (response.status !== 200) {
+        await response.body?.cancel()
+        throw new Error(`the status is ${response.status}`)
+      }
+      const keys = new KeySet(await readText(response), 'sig')
+      if (keys.size === 0) throw new Error('it has no key that can be used')
+      this.#keys = keys
+      this.#fetchedAtMs = performance.now()
+    } catch (thrown) {
+      if (!this.#closing.signal.aborted) onError(`the keys of \`${url}\` cannot be had: ${(thrown as Error).message}`)
+    }
+  }
+
+  close(): void {
+    clearInterval(this.#timer)
+    this.#closing.abort()
+  }
+}
+
+async function readText(response: Response): Promise<string> {
+  const parts: Uint8Array[] = []
+  let bytes = 0
+  for await (const part of response.body as AsyncIterable<Uint8Array>) {
+    bytes += part.length
+    if (bytes > maxBytes) throw new Error(`it has more than ${maxBytes} bytes`)
+    parts.push(part)
+  }
+  return Buffer.concat(parts).toString('utf8')
+}
