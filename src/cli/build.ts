@@ -1,12 +1,11 @@
 // verdict build: a folder of Rego and data becomes a bundle with policy.wasm.
-import { writeFile } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { digestOf, readArchive, writeArchive } from '../bundles/archive.ts'
 import { buildBundle } from '../bundles/build-bundle.ts'
 import { readFolder } from '../bundles/folder.ts'
 import { readBundle } from '../bundles/read-bundle.ts'
 import { signaturesFile, signFiles } from '../bundles/signatures.ts'
-import { PdpError } from '../errors.ts'
+import { writeOutput } from './files.ts'
 import { print, printJson } from './output.ts'
 import { expiryOf, numberOf, type SigningOptions, signingKeyOf, withSigningOptions } from './signing-options.ts'
 import { withToolchain } from './with-toolchain.ts'
@@ -51,9 +50,7 @@ The same sources give the same bytes. \`opa eval -b bundle.tar.gz\` reads the bu
         buildBundle(await readFolder(dir, toolchain), toolchain, { entrypoints: options.entrypoint ?? [], revision: options.revision }),
       )
       const archive = options.signingKey === undefined ? built : await sign(built, options.signingKey, options)
-      await writeFile(options.output, archive).catch((cause: Error) => {
-        throw new PdpError('ERR_FILE', `\`${options.output}\` cannot be written: ${cause.message}`, { cause })
-      })
+      await writeOutput(options.output, archive)
       const { manifest } = await readBundle(archive)
       const report = {
         file: options.output,

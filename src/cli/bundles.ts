@@ -1,11 +1,11 @@
 // verdict bundles: the life of bundles on a running service.
-import { readFile } from 'node:fs/promises'
 import type { Command } from 'commander'
 import type { Bundle } from '../bundles/bundle.ts'
 import { flipLine, type GateReport, type Replay, reportLines } from '../bundles/gate-report.ts'
 import { readBundle } from '../bundles/read-bundle.ts'
 import { PdpError } from '../errors.ts'
 import type { ActInfo, RevisionInfo } from '../transport/http/bundle-routes.ts'
+import { readInput } from './files.ts'
 import { paint, print, printJson } from './output.ts'
 import { printPushed, short } from './push.ts'
 import { askServer, callServer, type ServerOptions, withServerOptions } from './server-client.ts'
@@ -80,9 +80,7 @@ async function approve(name: string, digest: string, options: ServerOptions): Pr
 }
 
 async function sign(name: string, digest: string, file: string, options: ServerOptions): Promise<void> {
-  const text = await readFile(file, 'utf8').catch((cause: Error) => {
-    throw new PdpError('ERR_FILE', `\`${file}\` cannot be read: ${cause.message}`, { cause })
-  })
+  const text = (await readInput(file)).toString('utf8')
   let envelope: unknown
   try {
     envelope = JSON.parse(text)

@@ -1,10 +1,9 @@
 // verdict push: sends a bundle to a running service, and shows what its checks found.
-import { readFile } from 'node:fs/promises'
 import type { Command } from 'commander'
 import type { GateReport } from '../bundles/gate-report.ts'
 import { reportLines } from '../bundles/gate-report.ts'
-import { PdpError } from '../errors.ts'
 import type { RevisionInfo } from '../transport/http/bundle-routes.ts'
+import { readInput } from './files.ts'
 import { exitCodes, paint, print, printJson } from './output.ts'
 import { askServer, type ServerOptions, withServerOptions } from './server-client.ts'
 
@@ -27,9 +26,7 @@ Examples:
 Exit code 1: the checks rejected the bundle; what was active goes on answering.`,
     )
     .action(async (file: string, options: ServerOptions & { name: string }) => {
-      const archive = await readFile(file).catch((cause: Error) => {
-        throw new PdpError('ERR_FILE', `\`${file}\` cannot be read: ${cause.message}`, { cause })
-      })
+      const archive = await readInput(file)
       const path = `/v1/bundles/${encodeURIComponent(options.name)}`
       const revision = await askServer<RevisionInfo>(options, 'PUT', path, withProgress(archive))
       if (options.json) printJson(revision)

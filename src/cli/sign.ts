@@ -1,9 +1,8 @@
 // verdict sign: a further signature of a bundle, in an envelope of its own (DSSE), for services that want several signers.
-import { readFile, writeFile } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { digestOf } from '../bundles/archive.ts'
 import { makeEnvelope } from '../bundles/envelopes.ts'
-import { PdpError } from '../errors.ts'
+import { readInput, writeOutput } from './files.ts'
 import { print, printJson } from './output.ts'
 import { expiryOf, type SigningOptions, signingKeyOf, withSigningOptions } from './signing-options.ts'
 
@@ -33,15 +32,11 @@ Examples:
 The signer of the archive itself is told by \`verdict build --signing-key\`.`,
     )
     .action(async (file: string, options: SignCommandOptions) => {
-      const archive = await readFile(file).catch((cause: Error) => {
-        throw new PdpError('ERR_FILE', `\`${file}\` cannot be read: ${cause.message}`, { cause })
-      })
+      const archive = await readInput(file)
       const digest = digestOf(archive)
       const claims = { bundle: options.signedName, expiresAtMs: expiryOf(options, Date.now()) }
       const envelope = makeEnvelope(digest, await signingKeyOf(options.signingKey, options), claims)
-      await writeFile(options.output, `${envelope}\n`).catch((cause: Error) => {
-        throw new PdpError('ERR_FILE', `\`${options.output}\` cannot be written: ${cause.message}`, { cause })
-      })
+      await writeOutput(options.output, `${envelope}\n`)
       if (options.json) printJson({ file: options.output, digest })
       else print(`${options.output}: ${digest} signed`)
     })

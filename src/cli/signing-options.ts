@@ -1,8 +1,8 @@
 // How commands that sign are told with what: the key, its algorithm and name, and until when.
-import { readFile } from 'node:fs/promises'
 import { type Command, Option } from 'commander'
 import { parseKey, type SigningAlgorithm, type SigningKey, signingAlgorithms } from '../bundles/signatures.ts'
 import { PdpError } from '../errors.ts'
+import { readInput } from './files.ts'
 
 export interface SigningOptions {
   signingAlg: string
@@ -21,9 +21,7 @@ export function withSigningOptions(command: Command): Command {
 
 /** @throws PdpError ERR_FILE, ERR_CONFIG_INVALID */
 export async function signingKeyOf(file: string, { signingAlg, keyId }: SigningOptions): Promise<SigningKey> {
-  const text = await readFile(file, 'utf8').catch((cause: Error) => {
-    throw new PdpError('ERR_FILE', `\`${file}\` cannot be read: ${cause.message}`, { cause })
-  })
+  const text = (await readInput(file)).toString('utf8')
   const algorithm = signingAlg as SigningAlgorithm
   return { id: keyId, algorithm, key: parseKey(text, algorithm, 'private', '--signing-key') }
 }

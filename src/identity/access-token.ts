@@ -1,8 +1,7 @@
 // OAuth access tokens as JSON Web Tokens: whose token it is, by the rules of the issuer that it names and by no other's.
 // @see RFC 9068
 import type { Caller } from '../decision/request.ts'
-import { PdpError } from '../errors.ts'
-import { type JwtRules, type ParsedJwt, verifyJwt } from './jwt.ts'
+import { type JwtRules, type ParsedJwt, refused, verifyJwt } from './jwt.ts'
 import type { KeySet } from './key-set.ts'
 
 export interface IssuerRules extends JwtRules {
@@ -33,8 +32,4 @@ export async function verifyAccessToken(parsed: ParsedJwt, rules: IssuerRules, n
     ...(clientId !== undefined && { clientId }),
     ...(scope !== undefined && { scopes: scope.split(' ').filter(Boolean) }),
   }
-}
-
-function refused(fault: string, what: string): PdpError {
-  return new PdpError('ERR_TOKEN_INVALID', `${fault}: the token is refused: ${what}`)
 }

@@ -1,7 +1,6 @@
 // JWT-SVIDs: tokens by which workloads show who they are where they cannot show a certificate.
 // @see https://github.com/spiffe/spiffe/blob/main/standards/JWT-SVID.md
-import { PdpError } from '../errors.ts'
-import { type JwtRules, parseJwt, verifyJwt } from './jwt.ts'
+import { type JwtRules, parseJwt, refused, verifyJwt } from './jwt.ts'
 import type { KeySet } from './key-set.ts'
 import { parseSpiffeId, type SpiffeId } from './spiffe-id.ts'
 
@@ -44,8 +43,4 @@ function idOf(sub: unknown): SpiffeId {
   } catch (cause) {
     throw refused('malformed_claim', 'the claim `sub` is no SPIFFE ID', cause)
   }
-}
-
-function refused(fault: string, what: string, cause?: unknown): PdpError {
-  return new PdpError('ERR_TOKEN_INVALID', `${fault}: the token is refused: ${what}`, { cause })
 }

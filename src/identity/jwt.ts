@@ -6,7 +6,7 @@ import { compactVerify } from 'jose'
 import { checkStrictJson } from '../decision/strict-json.ts'
 import { PdpError } from '../errors.ts'
 
-/** Why a token is refused; the first word of the message. */
+/** Why a token is refused. */
 export type TokenFault =
   | 'malformed_token'
   | 'unsupported_token'
@@ -141,6 +141,7 @@ function bytesOf(part: string, what: string): Buffer {
   return bytes
 }
 
-function refused(fault: TokenFault, what: string, cause?: unknown): PdpError {
+/** A refusal of a token; the fault is the first word of its message. */
+export function refused(fault: TokenFault, what: string, cause?: unknown): PdpError {
   return new PdpError('ERR_TOKEN_INVALID', `${fault}: the token is refused: ${what}`, { cause })
 }

@@ -43,7 +43,7 @@ test('known keys cost no request; an unknown one costs one for all who ask, and 
   const began = performance.now()
   const answers = await Promise.all(Array.from({ length: 500 }, (_, i) => has(`unknown ${i}`)))
   expect([answers.some(Boolean), server.requests]).toEqual([false, 2])
-  expect(performance.now() - began).toBeGreaterThan(150)
+  expect(performance.now() - began).toBeGreaterThan(50)
   server.answer = (response) => void response.end(setOf('b'))
   expect([await has('b'), await has('a'), server.requests]).toEqual([true, false, 4])
 })
