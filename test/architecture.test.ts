@@ -40,7 +40,7 @@ const owners: Readonly<Record<string, readonly string[]>> = {
   commander: ['main.ts', 'cli'],
   'tar-stream': ['bundles/archive.ts'],
   yaml: ['config.ts'],
-  zod: ['config.ts', 'transport', 'audit/record-schema.ts', 'bundles', 'identity/key-set.ts', 'cli/eval-lines.ts'],
+  zod: ['config.ts', 'config', 'transport', 'audit/record-schema.ts', 'bundles', 'identity/key-set.ts', 'cli/eval-lines.ts'],
   'lru-cache': ['policy/patterns.ts', 'policy/remembered-calls.ts'],
   'node:sqlite': ['state'],
   'node:wasi': ['rego/reactor.ts'],

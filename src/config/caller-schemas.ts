@@ -1,0 +1,94 @@
+// Settings of callers: tokens, workloads, issuers, and who may do what.
+import { z } from 'zod'
+import { positive } from './numbers.ts'
+
+export const authenticationSchema = z
+  .strictObject({
+    decideTokenFile: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('File with the bearer token that callers of the decide scope must send; read again when it changes.'),
+    callers: z
+      .array(
+        z
+          .strictObject({
+            id: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9:._/@-]{0,127}$/, 'letters, digits and `:._/@-`'),
+            tokenFile: z.string().min(1),
+            spiffeId: z.string().min(1),
+            issuer: z.string().min(1),
+            subject: z.string().min(1),
+            clientId: z.string().min(1),
+            scope: z.string().min(1),
+            roles: z.array(z.enum(['decide', 'pull', 'push', 'patch', 'approve', 'operate', 'audit', 'revoke', 'quarantine'])).min(1),
+          })
+          .partial({ id: true, tokenFile: true, spiffeId: true, issuer: true, subject: true, clientId: true, scope: true })
+          .refine(
+            ({ tokenFile, spiffeId, id, issuer, subject, clientId, scope }) =>
+              [tokenFile, spiffeId, issuer].filter((one) => one !== undefined).length === 1 &&
+              (tokenFile === undefined) === (id === undefined) &&
+              (issuer !== undefined || (subject ?? clientId ?? scope) === undefined),
+            {
+              message: 'one of `id` with `tokenFile`, `spiffeId`, or `issuer` with perhaps `subject`, `clientId`, `scope`',
+            },
+          ),
+      )
+      .default([])
+      .describe(
+        'Who may call beside the local administrator: a token (`id`, `tokenFile`) or workloads (`spiffeId`, with `*` for a segment, `**` for all that follow), and `roles` of `decide`, `pull`, `push`, `patch`, `approve`, `operate`, `audit`, `revoke`, `quarantine`.',
+      ),
+    policy: z
+      .string()
+      .regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,63}(?::[^\s:]{1,512})?$/, '`bundle` or `bundle:entry/point`')
+      .optional()
+      .describe(
+        'Policy that gives roles beside `callers`, `bundle` or `bundle:entry/point`: asked with `{"caller": {"id", "spiffe_id"}, "role"}`, its answer remembered for a second.',
+      ),
+    releaseByAnother: z.boolean().default(false).describe('Whether a quarantine is released by somebody else than who began it.'),
+    audiences: z
+      .array(z.string().min(1).max(512))
+      .default([])
+      .describe('Names of this service in `aud` of tokens that callers bring. A token must be for one of them and for nobody else.'),
+    issuers: z
+      .array(
+        z
+          .strictObject({
+            issuer: z.string().min(1).max(2_048),
+            jwksUrl: z.url({ protocol: /^https?$/ }).optional(),
+            jwksFile: z.string().min(1).optional(),
+            algorithms: z
+              .array(z.enum(['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA']))
+              .min(1)
+              .default(['RS256', 'PS256', 'ES256', 'EdDSA']),
+            types: z.array(z.string().min(1)).min(1).default(['at+jwt']),
+            requiredClaims: z.array(z.string().min(1)).default(['iss', 'sub', 'client_id', 'iat', 'jti']),
+            maxLifetimeMs: positive.default(3_600_000),
+            clockSkewMs: z.int().min(0).max(60_000).default(30_000),
+            refreshMs: positive.min(1_000).default(300_000),
+            cooldownMs: positive.min(100).default(500),
+            maxStaleMs: positive.default(3_600_000),
+            timeoutMs: positive.default(5_000),
+          })
+          .refine(({ jwksUrl, jwksFile }) => (jwksUrl === undefined) !== (jwksFile === undefined), {
+            message: 'one of `jwksUrl` and `jwksFile`',
+          }),
+      )
+      .default([])
+      .describe(
+        'Issuers of access tokens (RFC 9068) that callers bring: `issuer` exactly as `iss` says it, its keys by `jwksUrl` or `jwksFile`; `algorithms`, `types`, `requiredClaims`, `maxLifetimeMs`, `clockSkewMs`; for a URL `refreshMs`, `cooldownMs` between fetches for unknown keys, `maxStaleMs` for which the last good keys count, `timeoutMs`.',
+      ),
+    trustDomains: z
+      .array(
+        z.strictObject({
+          name: z.string().regex(/^[a-z0-9._-]{1,255}$/, 'a trust domain in lower case'),
+          bundleFile: z.string().min(1).optional(),
+          crlFile: z.string().min(1).optional(),
+          jwksFile: z.string().min(1).optional(),
+        }),
+      )
+      .default([])
+      .describe(
+        'Trust domains of SPIFFE whose workloads are believed: `name`, `bundleFile` with its authorities and perhaps `crlFile` with their revocation lists, in PEM, `jwksFile` with keys of JWT-SVIDs (JSON), read again when they change. Without `bundleFile` they come from `server.tls.workloadApi`.',
+      ),
+  })
+  .prefault({})

@@ -1,0 +1,147 @@
+// Settings of the service itself: listeners, requests, evaluation, gateways, AuthZEN, the decision log.
+import { z } from 'zod'
+import { positive } from './numbers.ts'
+
+const jsonPointer = z.string().regex(/^(?:\/(?:[^~/]|~0|~1)*)+$/, 'a JSON pointer such as `/input/context/password`')
+
+const networkEntry =
+  /^(?:(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*|[0-9a-fA-F:]+|\[[0-9a-fA-F:.]+\]|[0-9a-fA-F.:]+\/\d{1,3})(?::\d{1,5})?$/
+
+export const serverSchema = z.strictObject({
+  host: z.string().min(1).default('127.0.0.1').describe('Address to listen on. Beyond loopback only with `authentication`.'),
+  tls: z
+    .strictObject({
+      certFile: z.string().min(1).optional(),
+      keyFile: z.string().min(1).optional(),
+      workloadApi: z.string().min(1).optional(),
+      minVersion: z.enum(['TLSv1.2', 'TLSv1.3']).default('TLSv1.3'),
+      clientCertificates: z.enum(['none', 'optional', 'required']).optional(),
+    })
+    .refine(
+      ({ certFile, keyFile, workloadApi }) =>
+        (certFile === undefined) === (keyFile === undefined) && (certFile === undefined) !== (workloadApi === undefined),
+      {
+        message: 'either `certFile` and `keyFile`, or `workloadApi`',
+      },
+    )
+    .optional()
+    .describe(
+      'TLS on both ports: `certFile` and `keyFile` in PEM, read again when they change, or `workloadApi`, the socket of a SPIFFE agent; `minVersion` (`TLSv1.3`, or `TLSv1.2`); `clientCertificates` `none`, `optional` or `required` (the default where `authentication.trustDomains` are). Absent: clear text.',
+    ),
+  port: z.int().min(0).max(65_535).default(8181).describe('HTTP port; 0 takes a free one.'),
+  grpcPort: z.int().min(0).max(65_535).default(9191).describe('gRPC port; 0 takes a free one.'),
+  hosts: z
+    .array(z.string().min(1))
+    .default([])
+    .describe('Further values of the `Host` header that are answered, without port. Loopback names and `server.host` always are.'),
+  maxBodyBytes: positive
+    .max(64 * 2 ** 20)
+    .default(2 ** 20)
+    .describe('Largest request body, before and after decompression. Bytes.'),
+  maxBundleBytes: positive
+    .max(2 ** 30)
+    .default(64 * 2 ** 20)
+    .describe('Largest archive that can be pushed. Bytes.'),
+  requestTimeoutMs: positive.default(10_000).describe('Longest time for a request to arrive whole. Milliseconds.'),
+  drainTimeoutMs: z.int().min(0).default(10_000).describe('Longest time that running requests get after SIGTERM. Milliseconds.'),
+})
+
+export const requestsSchema = z.strictObject({
+  maxDepth: positive.max(1_000).default(64).describe('Deepest nesting of a body.'),
+  maxMembers: positive.default(50_000).describe('Members and elements of a body, all together.'),
+  maxBatchSize: positive.max(10_000).default(1_000).describe('Most evaluations in one request.'),
+  identifiers: z
+    .enum(['ascii', 'unicode'])
+    .default('ascii')
+    .describe(
+      'Characters of types, IDs and names: printable ASCII, or any Unicode text in NFC without control, format, private and unassigned characters.',
+    ),
+})
+
+export const evaluationSchema = z.strictObject({
+  maxSteps: positive.max(2_147_483_646).default(10_000_000).describe('Steps of one evaluation: turns of loops and calls of functions.'),
+  callerStepsPerSecond: positive
+    .max(1_000_000_000)
+    .default(50_000_000)
+    .describe(
+      'Steps that one caller may use in a second, all its evaluations together; beyond, it is answered as overloaded. Callers are told apart by identity, else by address; without either, on the same machine, they have no such bound.',
+    ),
+  maxMemoryBytes: positive
+    .min(2 ** 20)
+    .max(2 ** 32)
+    .default(64 * 2 ** 20)
+    .describe('Memory of one evaluation beside the data of its bundle. Bytes.'),
+  network: z
+    .strictObject({
+      allow: z
+        .array(z.string().regex(networkEntry, 'a host name, `*.` and a domain, an address or a network such as `10.1.0.0/16`'))
+        .default([])
+        .describe(
+          'Hosts that policies may reach with `http.send` and `net.lookup_ip_addr`: names, `*.` and a domain, addresses, networks; names and addresses may have `:port`. Names that lead to addresses of this machine or of private networks are refused unless these are listed too. Empty: none.',
+        ),
+      timeoutMs: positive.max(60_000).default(5_000).describe('Longest time for one request of a policy. Milliseconds.'),
+      maxResponseBytes: positive
+        .max(64 * 2 ** 20)
+        .default(2 ** 20)
+        .describe('Largest answer to a request of a policy. Bytes.'),
+      threads: positive
+        .max(64)
+        .default(2)
+        .describe('Threads that evaluate policies which use the network; each waits for one answer at a time.'),
+    })
+    .prefault({}),
+  trustedKey: z
+    .string()
+    .regex(/^[A-Za-z_][A-Za-z0-9_]{0,63}$/)
+    .default('trusted')
+    .describe('Key of `input` under which policies find what the service established itself.'),
+})
+
+export const gatewaysSchema = z.strictObject({
+  policy: z
+    .string()
+    .regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,63}(?::[^\s:]{1,512})?$/, '`bundle` or `bundle:entry/point`')
+    .optional()
+    .describe(
+      'Policy that ext_authz and the forward-auth routes ask, `bundle` or `bundle:entry/point`. Default: `envoy/authz/allow` where the bundle has it, as for opa-envoy-plugin, else its default entrypoint.',
+    ),
+  trustedProxies: z
+    .array(z.string().regex(/^[0-9a-fA-F:.]+(?:\/\d{1,3})?$/, 'an address or a network such as `10.1.0.0/16`'))
+    .default(['127.0.0.0/8', '::1'])
+    .describe(
+      'Addresses and networks of gateways whose `X-Forwarded-…` and `X-Original-…` fields are believed. Requests of others are denied at the forward-auth routes.',
+    ),
+  truncatedBodies: z
+    .enum(['deny', 'pass'])
+    .default('deny')
+    .describe('What to do where a gateway sent a part of a body only: deny, or ask the policy without `parsed_body`.'),
+  cacheControl: z
+    .string()
+    .regex(/^[\x20-\x7e]{1,256}$/)
+    .default('no-store')
+    .describe('`Cache-Control` of answers at the forward-auth routes, for gateways that keep them.'),
+})
+
+export const authzenSchema = z.strictObject({
+  publicUrl: z
+    .string()
+    .regex(/^https:\/\/[A-Za-z0-9._[\]:-]+$/, 'https, a host and perhaps a port, nothing behind')
+    .optional()
+    .describe('Where clients of AuthZEN reach this service, for its metadata. Default: https and the Host of the request.'),
+  metadataKeyFile: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('Private key in PEM (Ed25519, P-256, P-384, RSA) that signs the metadata. Default: they are not signed.'),
+})
+
+export const decisionLogSchema = z.strictObject({
+  folder: z.string().min(1).optional().describe('Folder of the records. Default: `decisions` in the state folder.'),
+  maxFileBytes: positive.default(128 * 2 ** 20).describe('Size at which a new file begins. Bytes.'),
+  maxFileAgeMs: positive.default(86_400_000).describe('Age at which a new file begins. Milliseconds.'),
+  flushIntervalMs: positive.max(10_000).default(50).describe('Longest time that a record waits in memory. Milliseconds.'),
+  maxPendingBytes: positive.default(64 * 2 ** 20).describe('Records in memory beyond which nothing is answered. Bytes.'),
+  maxInputBytes: positive.default(256 * 2 ** 10).describe('Inputs larger than this are recorded by their hash. Bytes.'),
+  mask: z.array(jsonPointer).default([]).describe('JSON pointers into the record whose values become null; `*` stands for every member.'),
+  shard: z.string().min(1).max(64).default('0').describe('Name of this service in records that several services write to one place.'),
+})
