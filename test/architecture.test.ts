@@ -14,6 +14,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   bundles: ['errors', 'decision'],
   network: ['errors'],
   identity: ['errors', 'decision'],
+  guard: ['errors', 'decision'],
   audit: ['errors', 'decision'],
   state: ['errors'],
   telemetry: ['errors', 'decision'],

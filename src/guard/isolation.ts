@@ -1,10 +1,11 @@
 // The guard before every decision: callers and subjects that were revoked or quarantined are answered here, and the policy is not
 // asked. Before budgets and whatever is remembered, so nothing that was decided earlier passes it.
+
+import type { Decider } from '../decision/decider.ts'
+import type { Decision } from '../decision/decision.ts'
+import { membersOf } from '../decision/json-text.ts'
+import type { DecisionRequest, JsonText } from '../decision/request.ts'
 import { PdpError } from '../errors.ts'
-import type { Decider } from './decider.ts'
-import type { Decision } from './decision.ts'
-import { membersOf } from './json-text.ts'
-import type { DecisionRequest, JsonText } from './request.ts'
 
 /** What holds for an identity. */
 export interface Isolated {
