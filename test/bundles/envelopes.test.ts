@@ -1,5 +1,5 @@
 // Envelopes of further signers: what was signed verifies, each key counts once, and anything else is refused (group F6).
-import { createHash, generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
+import { createHash, createSecretKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
 import { describe, expect, test } from '@jest/globals'
 import { type EnvelopeClaims, makeEnvelope, verifyEnvelope } from '../../src/bundles/envelopes.ts'
 import { fingerprintOf, type SigningAlgorithm, type VerificationKey } from '../../src/bundles/signatures.ts'
@@ -43,6 +43,12 @@ describe('verified', () => {
     expect(verify(make('PS256', pairs.RS256.privateKey, undefined), [keyOf('ES256'), ps])).toEqual([
       expect.objectContaining({ keyId: 'ps' }),
     ])
+  })
+
+  test('secrets among the keys are no signers', () => {
+    const secret = { id: 'hs', algorithm: 'HS256', key: createSecretKey(Buffer.alloc(32, 1)) } as const
+    const unnamed = make('EdDSA', pairs.EdDSA.privateKey, undefined)
+    expect(verify(unnamed, [secret, keyOf('EdDSA')])).toEqual([expect.objectContaining({ keyId: 'key-EdDSA' })])
   })
 
   test('one key under two IDs is one signer', () => {

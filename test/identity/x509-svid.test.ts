@@ -84,6 +84,15 @@ describe('intermediates', () => {
     expect(() => verify([cert])).toThrow(refusal('not issued'))
   })
 
+  test('no more of them than an authority allows', async () => {
+    const last = await below({ pathLength: 0 })
+    const { cert } = await last.issue('x', { uris: [id] })
+    expect(verify([cert, last.cert]).id.text).toBe(id)
+    const further = await last.authority('further')
+    const { cert: second } = await further.issue('x', { uris: [id] })
+    expect(() => verify([second, further.cert, last.cert])).toThrow(refusal('longer than an authority of it allows'))
+  })
+
   test('a workload’s certificate issues nothing', async () => {
     const leaf = await a.authority('leaf', { isCa: false, uris: [id] })
     const { cert } = await leaf.issue('x', { uris: [id] })

@@ -20,6 +20,8 @@ export interface LeafOptions {
   readonly ips?: readonly string[]
   readonly uris?: readonly string[]
   readonly isCa?: boolean
+  /** Authorities below it at most. */
+  readonly pathLength?: number
   readonly usages?: number
   readonly notBefore?: Date
   readonly notAfter?: Date
@@ -86,7 +88,7 @@ export class TestAuthority {
       signingKey: this.#keys.privateKey,
       signingAlgorithm: algorithm,
       extensions: [
-        new x509.BasicConstraintsExtension(options.isCa === true, undefined, true),
+        new x509.BasicConstraintsExtension(options.isCa === true, options.pathLength, true),
         new x509.KeyUsagesExtension(options.usages ?? x509.KeyUsageFlags.digitalSignature, true),
         ...(uses.length > 0 ? [new x509.ExtendedKeyUsageExtension(uses)] : []),
         ...(names.length > 0 ? [new x509.SubjectAlternativeNameExtension(names)] : []),

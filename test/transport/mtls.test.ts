@@ -212,6 +212,9 @@ test('where certificates are optional, a token does; a certificate that is shown
   expect((await call(decisions(service, setup, {}), 'Decide', question)).code).toBe(status.UNAUTHENTICATED)
   const stranger = await (await TestAuthority.create('a')).issue('x', { uris: [gateway] })
   expect(refused(await ask(service, setup, stranger, { headers }))).toBe(true)
+  // What only OpenSSL looks at counts here, too: nobody is let in whose chain it refused.
+  const serverOnly = await setup.a.issue('gateway', { uris: [gateway], forClient: false })
+  expect(refused(await ask(service, setup, serverOnly, { headers }))).toBe(true)
   const good = await setup.a.issue('gateway', { uris: [gateway] })
   expect(await ask(service, setup, good)).toMatchObject({ status: 200, json: { decision: true } })
   await service.stop()
