@@ -65,6 +65,11 @@ export class BundleLifecycle {
     this.#signers = new BundleSigners(config)
   }
 
+  /** Reads the keys of signers again. @throws PdpError ERR_CONFIG_INVALID; those of before stay */
+  reloadKeys(): void {
+    this.#signers.reload()
+  }
+
   /** Why the newest candidate of a bundle was not activated; undefined when it was. */
   lastError(name: string): PdpError | undefined {
     return this.#lastErrors.get(name)

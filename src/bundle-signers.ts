@@ -7,11 +7,18 @@ import type { BundleRules, Config } from './config.ts'
 import { PdpError } from './errors.ts'
 
 export class BundleSigners {
-  readonly #keys: readonly VerificationKey[]
+  readonly #config: Config
+  #keys: readonly VerificationKey[]
 
   /** @throws PdpError ERR_CONFIG_INVALID for a key that cannot be read */
   constructor(config: Config) {
-    this.#keys = config.keys.map(({ id, algorithm, file }) => ({ id, algorithm, key: readKey(file, algorithm, `keys.${id}`) }))
+    this.#config = config
+    this.#keys = readKeys(config)
+  }
+
+  /** @throws PdpError ERR_CONFIG_INVALID; the keys of before stay */
+  reload(): void {
+    this.#keys = readKeys(this.#config)
   }
 
   /**
@@ -48,6 +55,10 @@ export function expiryOf(signers: readonly Signed[]): number | undefined {
 export function refusedFrom({ signature }: BundleRules, signers: readonly Signed[]): number {
   const expiry = expiryOf(signers)
   return expiry === undefined ? Number.POSITIVE_INFINITY : expiry + signature.expiryGraceMs
+}
+
+function readKeys({ keys }: Config): VerificationKey[] {
+  return keys.map(({ id, algorithm, file }) => ({ id, algorithm, key: readKey(file, algorithm, `keys.${id}`) }))
 }
 
 /** @throws PdpError ERR_CONFIG_INVALID */

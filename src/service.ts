@@ -13,8 +13,9 @@ import { activateAll, pullAll, watchAll, watchExpiries } from './bundle-sources.
 import { createCallerIdentity } from './caller-identity.ts'
 import { type Config, isLoopback } from './config.ts'
 import { withStepBudget } from './decision/step-budget.ts'
-import { PdpError } from './errors.ts'
+import { PdpError, toPdpError } from './errors.ts'
 import { withIsolation } from './guard/isolation.ts'
+import { watchFiles } from './identity/watched-files.ts'
 import { createIsolationAdmin } from './isolation-admin.ts'
 import { ActiveBundles } from './policy/active-bundles.ts'
 import { createEngine } from './policy/engine.ts'
@@ -73,6 +74,8 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
     const shadows: Shadows = new Map()
     const lifecycle = new BundleLifecycle({ shadows, config, toolchain, store, bundles, recordsFolder, printer: printerOf(log) })
     closers.push(() => lifecycle.close())
+    const keyFiles = config.keys.map(({ file }) => file)
+    closers.push(rereadOnChange(keyFiles, () => lifecycle.reloadKeys(), log))
     const { opa } = await toolchain.about()
     const toolchainSha256 = await toolchain.sha256()
     await activateAll(config, lifecycle, store, log)
@@ -124,6 +127,12 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
       },
       log,
     }
+    let metadataKey = readMetadataKey(config)
+    const { metadataKeyFile } = config.authzen
+    const changeKey = () => {
+      metadataKey = readMetadataKey(config)
+    }
+    if (metadataKeyFile !== undefined) closers.push(rereadOnChange([metadataKeyFile], changeKey, log))
     const http = createHttpServer({
       ...doors,
       hosts: servedHosts(config),
@@ -137,7 +146,7 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
       info,
       opa: { config: () => opaConfig(config, bundles), yamlToJson: (text: string) => toolchain.yamlToJson(text) },
       candidates: () => bundles.candidates(),
-      authzen: { publicUrl: config.authzen.publicUrl, metadataKey: readMetadataKey(config) },
+      authzen: { publicUrl: config.authzen.publicUrl, metadataKey: () => metadataKey },
     })
     const grpc = createGrpcServer(doors)
     await listen(http.app, config)
@@ -183,6 +192,19 @@ function printerOf(log: FastifyBaseLogger): ((text: string) => void) | undefined
   return log.level === 'debug' || log.level === 'trace'
     ? (text) => log.debug({ printed: text.slice(0, maxPrintedLength) }, 'a policy printed')
     : undefined
+}
+
+/** Reads what is in files again when they change; what cannot be used leaves what was there. */
+function rereadOnChange(files: readonly string[], read: () => void, log: FastifyBaseLogger): () => void {
+  return watchFiles(files, () => {
+    try {
+      read()
+      log.info({}, 'keys read again')
+    } catch (thrown) {
+      const { code, message } = toPdpError(thrown)
+      log.error({ code }, `${message}; what was there before stays`)
+    }
+  })
 }
 
 function readMetadataKey({ authzen: { metadataKeyFile: file } }: Config): MetadataKey | undefined {

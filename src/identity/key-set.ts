@@ -7,7 +7,7 @@ import { PdpError } from '../errors.ts'
 import type { JwtHeader } from './jwt.ts'
 
 const limits = { maxDepth: 16, maxMembers: 10_000, forbidPrototypeKeys: true }
-const setSchema = z.looseObject({ keys: z.array(z.looseObject({ kty: z.string() })).max(200) })
+const setSchema = z.looseObject({ spiffe_sequence: z.int().min(0).optional(), keys: z.array(z.looseObject({ kty: z.string() })).max(200) })
 
 interface PublicKey {
   readonly kid: string | undefined
@@ -21,6 +21,8 @@ const rsa = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512']
 const minRsaBits = 2_048
 
 export class KeySet {
+  /** Of a SPIFFE bundle: counts up with every change. */
+  readonly sequence: number | undefined
   readonly #keys: readonly PublicKey[]
 
   /**
@@ -38,6 +40,7 @@ export class KeySet {
     }
     const parsed = setSchema.safeParse(value)
     if (!parsed.success) throw new PdpError('ERR_CONFIG_INVALID', 'the key set is none: it must have a list `keys`')
+    this.sequence = parsed.data.spiffe_sequence
     const keys = parsed.data.keys.flatMap((jwk) => keyOf(jwk as JsonWebKey & Record<string, unknown>, use))
     // Of two keys under one name it cannot be told which is meant.
     this.#keys = keys.filter(({ kid }) => kid === undefined || keys.filter((one) => one.kid === kid).length === 1)

@@ -2,6 +2,7 @@
 // read leaves what was there; a file without a certificate is read, and says that nobody is believed.
 import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { checkStrictJson } from '../decision/strict-json.ts'
 import { PdpError } from '../errors.ts'
 import { KeySet } from './key-set.ts'
 import { parseRevocationLists } from './x509.ts'
@@ -9,7 +10,7 @@ import { type Svid, type TrustBundle, verifySvid } from './x509-svid.ts'
 
 export interface TrustDomainFiles {
   readonly name: string
-  /** Authorities in PEM; undefined: they come from elsewhere. */
+  /** Authorities in PEM, or a SPIFFE bundle in JSON; undefined: they come from elsewhere. */
   readonly bundleFile?: string | undefined
   /** Revocation lists in PEM. */
   readonly crlFile?: string | undefined
@@ -18,6 +19,8 @@ export interface TrustDomainFiles {
 }
 
 const maxRemembered = 10_000
+
+const bundleLimits = { maxDepth: 16, maxMembers: 10_000, forbidPrototypeKeys: true }
 
 export class TrustDomains {
   readonly #files: readonly TrustDomainFiles[]
@@ -47,6 +50,11 @@ export class TrustDomains {
   /** @throws PdpError ERR_CONFIG_INVALID; what was read before stays */
   reload(): void {
     const keys = readKeys(this.#files)
+    for (const [name, set] of keys) {
+      // An older set would bring back keys that were withdrawn.
+      if ((set.sequence ?? 0) < (this.#keys.get(name)?.sequence ?? 0))
+        throw new PdpError('ERR_CONFIG_INVALID', `authentication.trustDomains.${name}: its keys have a sequence number that went back`)
+    }
     this.#bundles = read(this.#files, this.#others)
     this.#keys = keys
     this.#known = new Map()
@@ -113,17 +121,41 @@ function readText(file: string, where: string): string {
 
 /** @throws PdpError ERR_CONFIG_INVALID for what is no certificate in PEM, half a file among it */
 function parseAuthorities(text: string, where: string): X509Certificate[] {
+  if (text.trimStart().startsWith('{')) return authoritiesOfBundle(text, where)
   const blocks = text.match(/-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/g) ?? []
   const begun = text.match(/-----BEGIN/g) ?? []
   if (begun.length !== blocks.length)
     throw new PdpError('ERR_CONFIG_INVALID', `${where} is not whole, or holds something else than certificates`)
   return blocks.map((block) => {
     try {
-      const certificate = new X509Certificate(block)
-      if (!certificate.ca) throw new RangeError('a certificate in it is not of an authority')
-      return certificate
+      return authorityOf(block)
     } catch (cause) {
       throw new PdpError('ERR_CONFIG_INVALID', `${where}: ${(cause as Error).message}`, { cause })
     }
   })
+}
+
+/** @throws Error for what is no certificate of an authority */
+function authorityOf(certificate: string | Buffer): X509Certificate {
+  const read = new X509Certificate(certificate)
+  if (!read.ca) throw new RangeError('a certificate in it is not of an authority')
+  return read
+}
+
+/**
+ * Of the keys of a SPIFFE bundle those for X.509: the first certificate of each; keys without one, and of other or no use, say nothing.
+ * @see https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE_Trust_Domain_and_Bundle.md
+ */
+function authoritiesOfBundle(text: string, where: string): X509Certificate[] {
+  try {
+    checkStrictJson(text, bundleLimits)
+    const { keys } = JSON.parse(text) as { readonly keys?: unknown }
+    if (!Array.isArray(keys)) throw new RangeError('it must have a list `keys`')
+    return keys.flatMap(({ use, x5c }: { readonly use?: unknown; readonly x5c?: unknown }) => {
+      const first: unknown = Array.isArray(x5c) ? x5c[0] : undefined
+      return use === 'x509-svid' && typeof first === 'string' ? [authorityOf(Buffer.from(first, 'base64'))] : []
+    })
+  } catch (cause) {
+    throw new PdpError('ERR_CONFIG_INVALID', `${where}: ${(cause as Error).message}`, { cause })
+  }
 }

@@ -49,6 +49,7 @@ function idOf({ uris, isCa, keyUsage }: CertificateFacts): SpiffeId {
   const id = parseSpiffeId(uri)
   if (isCa) throw refused('the certificate is of an authority, and of no workload')
   if (keyUsage === undefined || !keyUsage.digitalSignature) throw refused('the certificate is not for digital signatures')
+  if (!keyUsage.isCritical) throw refused('what the certificate may be used for is not marked as critical')
   if (keyUsage.signsCertificates || keyUsage.signsLists) throw refused('the certificate may sign others, which no workload may')
   return id
 }
@@ -72,7 +73,9 @@ function follow(
     // One of them was verified by TLS, with all its constraints, and it cannot be told which.
     if (authority !== undefined || twin !== undefined) throw refused('it is issued by more than one authority')
     if (next === undefined || others.includes(next))
-      throw refused(`it is not issued by an authority of its trust domain \`${trustDomain}\``)
+      throw refused(
+        `it is not issued by an authority of its trust domain \`${trustDomain}\`; one between must be in the domain's bundle, too, where Node.js does not tell what the peer sent`,
+      )
     checkIntermediate(next, path.length - 1, trustDomain)
     path.push(next)
     current = next

@@ -15,7 +15,14 @@ export interface CertificateFacts {
   /** Certificates below it at most, itself not counted; undefined: not said. */
   readonly maxPathLength: number | undefined
   /** Undefined: the extension is not there. */
-  readonly keyUsage: { readonly digitalSignature: boolean; readonly signsCertificates: boolean; readonly signsLists: boolean } | undefined
+  readonly keyUsage:
+    | {
+        readonly isCritical: boolean
+        readonly digitalSignature: boolean
+        readonly signsCertificates: boolean
+        readonly signsLists: boolean
+      }
+    | undefined
   /** Lower-case hexadecimal. */
   readonly serial: string
 }
@@ -27,23 +34,24 @@ export function factsOf(certificate: X509Certificate): CertificateFacts {
     const extension = (oid: string) => {
       const found = (tbsCertificate.extensions ?? []).filter(({ extnID }) => extnID === oid)
       if (found.length > 1) throw new RangeError('an extension is there twice')
-      return found[0]?.extnValue.buffer
+      return found[0]
     }
     const names = extension(oids.subjectAltName)
     const constraints = extension(oids.basicConstraints)
     const usage = extension(oids.keyUsage)
-    const { cA = false, pathLenConstraint } = constraints === undefined ? {} : AsnConvert.parse(constraints, BasicConstraints)
-    const flags = usage === undefined ? undefined : AsnConvert.parse(usage, KeyUsage).toNumber()
+    const { cA = false, pathLenConstraint } =
+      constraints === undefined ? {} : AsnConvert.parse(constraints.extnValue.buffer, BasicConstraints)
+    const flags = usage === undefined ? undefined : AsnConvert.parse(usage.extnValue.buffer, KeyUsage).toNumber()
     return {
       uris:
         names === undefined
           ? []
-          : AsnConvert.parse(names, SubjectAlternativeName).flatMap(({ uniformResourceIdentifier: uri }) =>
+          : AsnConvert.parse(names.extnValue.buffer, SubjectAlternativeName).flatMap(({ uniformResourceIdentifier: uri }) =>
               uri === undefined ? [] : [uri],
             ),
       isCa: cA,
       maxPathLength: pathLenConstraint,
-      keyUsage: flags === undefined ? undefined : usagesOf(flags),
+      keyUsage: flags === undefined ? undefined : { isCritical: usage?.critical === true, ...usagesOf(flags) },
       serial: hexOf(tbsCertificate.serialNumber),
     }
   } catch (cause) {

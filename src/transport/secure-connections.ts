@@ -2,7 +2,7 @@
 // byte of a request is read and looked at again for as long as the connection lives. Who is believed is decided behind a port.
 //
 // INVARIANT: no connection outlives its peer's identity by more than checkEveryMs.
-import { constants, type X509Certificate } from 'node:crypto'
+import { constants, X509Certificate } from 'node:crypto'
 import type { SecureContextOptions, TLSSocket, TlsOptions } from 'node:tls'
 import type { Caller } from '../decision/request.ts'
 import { PdpError, toPdpError } from '../errors.ts'
@@ -145,9 +145,10 @@ function identify(socket: TLSSocket, { verifyPeer, clientCertificates }: TlsSett
 function chainOf(socket: TLSSocket): X509Certificate[] {
   const chain: X509Certificate[] = []
   const seen = new Set<string>()
-  for (let at = socket.getPeerX509Certificate(); at !== undefined && !seen.has(at.fingerprint256); at = at.issuerCertificate) {
+  // What a peer sends beside its own certificate is told by some versions of Node.js (20) and not by others (24).
+  for (let at = socket.getPeerCertificate(true); at?.raw !== undefined && !seen.has(at.fingerprint256); at = at.issuerCertificate) {
     seen.add(at.fingerprint256)
-    chain.push(at)
+    chain.push(new X509Certificate(at.raw))
   }
   return chain
 }

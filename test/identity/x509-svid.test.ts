@@ -44,6 +44,7 @@ describe('refused', () => {
     ['an authority as a workload', { uris: [id], isCa: true }, 'authority'],
     ['one that may sign certificates', { uris: [id], usages: KeyUsageFlags.digitalSignature | KeyUsageFlags.keyCertSign }, 'may sign'],
     ['one that may sign lists', { uris: [id], usages: KeyUsageFlags.digitalSignature | KeyUsageFlags.cRLSign }, 'may sign'],
+    ['one whose use is not critical', { uris: [id], isUsageCritical: false }, 'not marked as critical'],
     ['one that is not for signatures', { uris: [id], usages: KeyUsageFlags.keyEncipherment }, 'digital signatures'],
     ['another trust domain than the issuer’s', { uris: ['spiffe://b.example/x'] }, 'not issued by an authority of its trust domain'],
     ['a trust domain that nobody knows', { uris: ['spiffe://c.example/x'] }, 'nothing is known'],

@@ -20,6 +20,10 @@ export interface LeafOptions {
   readonly ips?: readonly string[]
   readonly uris?: readonly string[]
   readonly isCa?: boolean
+  /** Default: what the certificate may be used for is critical. */
+  readonly isUsageCritical?: boolean
+  /** Further ones, by OID; critical. */
+  readonly extensions?: Readonly<Record<string, Uint8Array>>
   /** Authorities below it at most. */
   readonly pathLength?: number
   readonly usages?: number
@@ -89,7 +93,8 @@ export class TestAuthority {
       signingAlgorithm: algorithm,
       extensions: [
         new x509.BasicConstraintsExtension(options.isCa === true, options.pathLength, true),
-        new x509.KeyUsagesExtension(options.usages ?? x509.KeyUsageFlags.digitalSignature, true),
+        new x509.KeyUsagesExtension(options.usages ?? x509.KeyUsageFlags.digitalSignature, options.isUsageCritical !== false),
+        ...Object.entries(options.extensions ?? {}).map(([oid, value]) => new x509.Extension(oid, true, value)),
         ...(uses.length > 0 ? [new x509.ExtendedKeyUsageExtension(uses)] : []),
         ...(names.length > 0 ? [new x509.SubjectAlternativeNameExtension(names)] : []),
         await x509.AuthorityKeyIdentifierExtension.create(this.#issuer.publicKey),

@@ -85,6 +85,30 @@ test.each<[string, () => Promise<string>, number]>([
   expect(outcome.code).toBe(expected === 401 ? status.UNAUTHENTICATED : status.PERMISSION_DENIED)
 })
 
+test('a workload without the role is refused at every door, in its own words', async () => {
+  const headers = bearer(await tokenOf('spiffe://a.example/ci/deploy'))
+  const post = async (path: string) =>
+    (await fetch(`${service.url}${path}`, { method: 'POST', body: '{}', headers: { 'content-type': 'application/json', ...headers } }))
+      .status
+  expect(await Promise.all(['/v1/decide', '/access/v1/evaluation', '/access/v1/evaluations', '/v1/data/p/decision'].map(post))).toEqual([
+    403, 403, 403, 403,
+  ])
+  const own = {
+    'x-verdict-authorization': headers.authorization,
+    'x-forwarded-method': 'GET',
+    'x-forwarded-uri': '/',
+    'x-forwarded-host': 'h',
+  }
+  for (const path of ['/v1/auth/traefik', '/v1/auth/envoy/x'])
+    expect((await fetch(`${service.url}${path}`, { headers: own })).status).toBe(403)
+  const decisions = grpcClient(service.grpcAddress, 'verdict.v1.DecisionService')
+  expect((await call(decisions, 'Decide', question, headers)).code).toBe(status.PERMISSION_DENIED)
+  expect((await stream(decisions, 'DecideBatch', [question], headers)).code).toBe(status.PERMISSION_DENIED)
+  const envoy = grpcClient(service.grpcAddress, 'envoy.service.auth.v3.Authorization')
+  const check = await call(envoy, 'Check', { attributes: { request: { http: { method: 'GET', path: '/', host: 'h' } } } }, headers)
+  expect([check.code, check.message.status.code]).toEqual([status.OK, 7])
+})
+
 test('a role of the other scope lets in there', async () => {
   const acts = (token: string) => fetch(`${service.url}/v1/acts`, { headers: bearer(token) }).then(({ status }) => status)
   expect([await acts(await tokenOf('spiffe://a.example/ci/deploy')), await acts(await tokenOf(gateway))]).toEqual([200, 403])
@@ -100,4 +124,16 @@ test('keys that are replaced count at once; half a file changes nothing', async 
   publish(second)
   await sleep(500)
   expect([await statusOf(old), await statusOf(fresh)]).toEqual([401, 200])
+  // An older set, by its sequence, is not taken; one without any key is, and then nobody is believed.
+  const set = (spiffe_sequence: number, ...keys: object[]) =>
+    writeFileSync(`${folder}/jwks.json`, JSON.stringify({ spiffe_sequence, keys }))
+  const jwk = (of: typeof first) => ({ ...of.publicKey.export({ format: 'jwk' }), kid: '0', use: 'jwt-svid' })
+  set(7, jwk(second))
+  await sleep(500)
+  set(6, jwk(first))
+  await sleep(500)
+  expect([await statusOf(old), await statusOf(fresh)]).toEqual([401, 200])
+  set(8)
+  await sleep(500)
+  expect([await statusOf(old), await statusOf(fresh)]).toEqual([401, 401])
 })

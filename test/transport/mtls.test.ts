@@ -152,10 +152,30 @@ describe('who is let in', () => {
     ['not valid yet', 'a', { uris: [gateway], notBefore: new Date(Date.now() + 600_000) }],
     ['for servers only', 'a', { uris: [gateway], forClient: false }],
     ['an authority', 'a', { uris: [gateway], isCa: true }],
+    ['an extension that nobody knows, marked as critical', 'a', { uris: [gateway], extensions: { '1.2.3.4.5': Buffer.from([5, 0]) } }],
   ])('%s: no request of it is answered', async (_what, authority, options) => {
     const client = await setup[authority].issue('x', options)
     expect(refused(await ask(service, setup, client))).toBe(true)
     expect((await call(decisions(service, setup, client), 'Decide', question)).code).toBe(status.UNAVAILABLE)
+  })
+
+  test('an authority that may vouch for other names only', async () => {
+    // Permitted: URIs of the host other.example (RFC 5280 §4.2.1.10).
+    const name = Buffer.from('other.example')
+    const tree = Buffer.concat([Buffer.from([0x30, name.length + 2, 0x86, name.length]), name])
+    const constraint = Buffer.concat([Buffer.from([0x30, tree.length + 2, 0xa0, tree.length]), tree])
+    const limited = await setup.a.authority('limited', { extensions: { '2.5.29.30': constraint } })
+    const free = await setup.a.authority('free')
+    const client = async (authority: TestAuthority) => {
+      const { cert, key } = await authority.issue('x', { uris: [gateway] })
+      return { cert: `${cert}\n${authority.cert}`, key }
+    }
+    // Lists of intermediates are asked for, too.
+    setup.write('a.crl', (await setup.a.revocationList([])) + (await limited.revocationList([])) + (await free.revocationList([])))
+    setup.write('a.pem', [setup.a, limited, free].map(({ cert }) => cert).join('\n'))
+    await sleep(500)
+    expect(await ask(service, setup, await client(free))).toMatchObject({ status: 200 })
+    expect(refused(await ask(service, setup, await client(limited)))).toBe(true)
   })
 
   test('no certificate, and one of nobody’s', async () => {

@@ -25,7 +25,8 @@ export interface AuthzenOptions {
   readonly authzen: {
     /** Where clients reach the service; undefined: https and the Host of the request. */
     readonly publicUrl: string | undefined
-    readonly metadataKey: MetadataKey | undefined
+    /** As it is now; undefined: metadata are not signed. */
+    readonly metadataKey: () => MetadataKey | undefined
   }
 }
 
@@ -57,7 +58,8 @@ export function authzenRoutes(app: FastifyInstance, options: AuthzenOptions): vo
 export function authzenMetadataRoute(app: FastifyInstance, { candidates, authzen }: AuthzenOptions): void {
   app.get(metadataPath, async (request, reply) => {
     const metadata = toMetadata(authzen.publicUrl ?? `https://${request.headers.host}`, candidates().kinds)
-    const body = authzen.metadataKey === undefined ? metadata : await signMetadata(metadata, authzen.metadataKey)
+    const key = authzen.metadataKey()
+    const body = key === undefined ? metadata : await signMetadata(metadata, key)
     return reply.headers(jsonHeaders).send(JSON.stringify(body))
   })
 }
