@@ -64,7 +64,11 @@ export async function createCallerIdentity(
   const count = (outcome: AdmissionOutcome) => void counts.requests[outcome]++
   const domains = new TrustDomains(config.authentication.trustDomains)
   const { tls, close } = await createTls(config, domains, log, counts.handshakes)
-  const tokens = await createCallerTokens(config, domains, isolations, (message) => log.error({ code: 'ERR_TOKEN_INVALID' }, message))
+  const onError = (message: string) => log.error({ code: 'ERR_TOKEN_INVALID' }, message)
+  const tokens = await createCallerTokens(config, domains, isolations, onError).catch((thrown: unknown) => {
+    close()
+    throw thrown
+  })
   // Who may not be answered may not act, either.
   const isOut = ({ id = '' }: Caller) => isolations.find('caller', id, Date.now()) !== undefined
   const scope = { verifyToken: callers.verifyToken, verifyJwt: tokens.verify, count }
