@@ -5,7 +5,7 @@ import type { Config } from './config.ts'
 import type { Caller } from './decision/request.ts'
 import { PdpError } from './errors.ts'
 import { type IssuerRules, verifyAccessToken } from './identity/access-token.ts'
-import { type ParsedJwt, parseJwt } from './identity/jwt.ts'
+import { checkBinding, type ParsedJwt, parseJwt } from './identity/jwt.ts'
 import { verifyJwtSvid } from './identity/jwt-svid.ts'
 import { KeySet } from './identity/key-set.ts'
 import { RemoteKeys } from './identity/remote-keys.ts'
@@ -14,8 +14,12 @@ import { watchFiles } from './identity/watched-files.ts'
 import type { IsolationStore } from './state/isolation-store.ts'
 
 export interface CallerTokens {
-  /** Undefined: no token of this form is taken. @throws PdpError ERR_TOKEN_INVALID, ERR_REVOKED */
-  readonly verify: ((token: string) => Promise<Caller>) | undefined
+  /**
+   * Undefined: no token of this form is taken.
+   * @param certificate SHA-256 of what the peer showed, base64url
+   * @throws PdpError ERR_TOKEN_INVALID, ERR_REVOKED
+   */
+  readonly verify: ((token: string, certificate: string | undefined) => Promise<Caller>) | undefined
   /** Issuers whose keys cannot be had. */
   notReady(): string[]
   close(): void
@@ -55,11 +59,12 @@ export async function createCallerTokens(
     },
   }
 
-  async function verify(token: string): Promise<Caller> {
+  async function verify(token: string, certificate: string | undefined): Promise<Caller> {
     const nowMs = Date.now()
     const parsed = parseJwt(token)
     const rule = rules.get(parsed.claims.iss)
     const { caller, authority } = rule === undefined ? await verifySvid(token, nowMs) : await verifyAccess(parsed, rule, nowMs)
+    checkBinding(parsed.claims, certificate)
     checkRevoked(parsed, authority, nowMs)
     return caller
   }

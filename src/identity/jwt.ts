@@ -24,6 +24,7 @@ export type TokenFault =
   | 'not_yet_valid'
   | 'issued_in_future'
   | 'lifetime_too_long'
+  | 'wrong_binding'
 
 export interface JwtHeader {
   readonly alg: string
@@ -113,6 +114,20 @@ function checkClaims(claims: ParsedJwt['claims'], rules: JwtRules, nowMs: number
   if (iat !== undefined && nowMs < iat - clockSkewMs) throw refused('issued_in_future', 'it was issued in the future')
   if (exp - (iat ?? nowMs) > maxLifetimeMs + (iat === undefined ? clockSkewMs : 0))
     throw refused('lifetime_too_long', 'it lives for too long')
+}
+
+/**
+ * A token that is bound to a key is nobody's without that key: to a certificate (RFC 8705 §3.1) it is held against the one of the
+ * connection; bound in another way it is not taken as a bearer token, which would undo what it is bound for (RFC 9449 §7.2).
+ * @param certificate SHA-256 of what the peer showed, base64url; undefined: it showed none
+ * @throws PdpError ERR_TOKEN_INVALID
+ */
+export function checkBinding({ cnf }: ParsedJwt['claims'], certificate: string | undefined): void {
+  if (cnf === undefined) return
+  if (typeof cnf !== 'object' || cnf === null || Array.isArray(cnf)) throw refused('malformed_claim', 'the claim `cnf` is none')
+  const { 'x5t#S256': bound, ...others } = cnf as Record<string, unknown>
+  if (Object.keys(others).length > 0 || bound === undefined) throw refused('wrong_binding', 'it is bound to what was not shown')
+  if (bound !== certificate) throw refused('wrong_binding', 'it is bound to another certificate than that of the connection')
 }
 
 /** @returns milliseconds */

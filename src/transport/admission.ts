@@ -3,6 +3,7 @@
 // @see RFC 6750 §2.1
 import type { Caller } from '../decision/request.ts'
 import { PdpError } from '../errors.ts'
+import { certificateOf } from './secure-connections.ts'
 
 /** Finds the caller that a bearer token belongs to; undefined for one that is not known. */
 export type TokenVerifier = (token: string) => Caller | undefined
@@ -11,7 +12,7 @@ export type TokenVerifier = (token: string) => Caller | undefined
 export interface Admission {
   readonly verifyToken: TokenVerifier
   /** Finds the caller of a JSON Web Token, which takes time. @throws PdpError ERR_TOKEN_INVALID; undefined: tokens of that form are like others */
-  readonly verifyJwt?: ((token: string) => Promise<Caller>) | undefined
+  readonly verifyJwt?: ((token: string, certificate: string | undefined) => Promise<Caller>) | undefined
   /** Whether a caller that is known may enter. */
   readonly mayEnter: (caller: Caller) => boolean
   /** Told of every request: how its caller is known, or why it is refused. */
@@ -30,7 +31,7 @@ export type AdmissionOutcome = 'certificate' | 'token' | 'ERR_UNAUTHENTICATED' |
 export function admit(admission: Admission | undefined, credentials: string | undefined, peer: Caller): Caller | Promise<Caller> {
   if (admission === undefined) return peer
   if (admission.verifyJwt !== undefined && credentials !== undefined && needsTime(admission, credentials)) {
-    return admission.verifyJwt(credentials.slice('Bearer '.length)).then(
+    return admission.verifyJwt(credentials.slice('Bearer '.length), certificateOf(peer)).then(
       (caller) => enter(admission, { ...caller, address: peer.address }, 'token'),
       (cause: Error) => {
         admission.count('ERR_UNAUTHENTICATED')

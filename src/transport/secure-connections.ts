@@ -138,8 +138,17 @@ function identify(socket: TLSSocket, { verifyPeer, clientCertificates }: TlsSett
   const address = socket.remoteAddress
   if (leaf === undefined) return { chain: [], caller: { authenticated: false, address }, validUntilMs: Number.POSITIVE_INFINITY }
   if (!socket.authorized) throw handshakeFailure(socket.authorizationError)
-  const found = verifyShortest(socket, leaf, verifyPeer)
-  return { chain: found.chain, caller: { authenticated: true, id: found.id, address }, validUntilMs: found.validUntilMs }
+  const { id, validUntilMs, chain } = verifyShortest(socket, leaf, verifyPeer)
+  const caller: Caller = { authenticated: true, id, address }
+  certificates.set(caller, Buffer.from(leaf.fingerprint256.replaceAll(':', ''), 'hex').toString('base64url'))
+  return { chain, caller, validUntilMs }
+}
+
+const certificates = new WeakMap<Caller, string>()
+
+/** SHA-256 of the certificate that a peer showed, base64url, as tokens that are bound to one have it (RFC 8705); undefined: none. */
+export function certificateOf(peer: Caller): string | undefined {
+  return certificates.get(peer)
 }
 
 /** Most certificates are issued by an authority that is known; the rest of the chain takes a third of a handshake's time to read. */
