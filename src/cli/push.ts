@@ -56,7 +56,7 @@ export function printPushed(revision: RevisionInfo): void {
 }
 
 /** What a revision waits for, in words. */
-export function missingOf({ needed_approvals, approved_by, needed_signers, signed_by }: RevisionInfo): string[] {
+function missingOf({ needed_approvals, approved_by, needed_signers, signed_by }: RevisionInfo): string[] {
   const words = { approval: needed_approvals - approved_by.length, signature: needed_signers - signed_by.length }
   return Object.entries(words).flatMap(([word, count]) => (count > 0 ? [`${count} ${word}${count === 1 ? '' : 's'}`] : []))
 }

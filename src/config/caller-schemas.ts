@@ -61,7 +61,7 @@ export const authenticationSchema = z
               .min(1)
               .default(['RS256', 'PS256', 'ES256', 'EdDSA']),
             types: z.array(z.string().min(1)).min(1).default(['at+jwt']),
-            requiredClaims: z.array(z.string().min(1)).default(['iss', 'sub', 'client_id', 'iat', 'jti']),
+            requiredClaims: z.array(z.string().min(1)).default(['iss', 'sub', 'client_id', 'iat', 'jti']), // RFC 9068 §2.2, beside exp and aud
             maxLifetimeMs: positive.default(3_600_000),
             clockSkewMs: z.int().min(0).max(60_000).default(30_000),
             refreshMs: positive.min(1_000).default(300_000),

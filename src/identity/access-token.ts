@@ -11,9 +11,6 @@ export interface IssuerRules extends JwtRules {
   readonly keys: (isKnown: (keys: KeySet) => boolean) => Promise<KeySet | undefined>
 }
 
-/** What RFC 9068 §2.2 asks for beside `exp` and `aud`. */
-export const accessTokenClaims = ['iss', 'sub', 'client_id', 'iat', 'jti'] as const
-
 /** Verifies a token of an issuer. @throws PdpError ERR_TOKEN_INVALID */
 export async function verifyAccessToken(parsed: ParsedJwt, rules: IssuerRules, nowMs: number): Promise<Caller> {
   if (!rules.algorithms.includes(parsed.header.alg)) throw refused('alg_not_allowed', 'its algorithm is not taken')

@@ -35,7 +35,7 @@ export function parseSpiffeId(text: string): SpiffeId {
   return { text, trustDomain, segments }
 }
 
-export function isTrustDomain(name: string): boolean {
+function isTrustDomain(name: string): boolean {
   return name.length <= maxDomainLength && domainForm.test(name)
 }
 
