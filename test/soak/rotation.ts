@@ -101,10 +101,11 @@ function failure(resolve: (isAnswered: boolean) => void): (error: Error) => void
   }
 }
 
-function askHttp({ agent, issued }: Peer, isNew: boolean): Promise<boolean> {
+/** @param isTrusting takes any certificate of the service, so that a refusal is the service's */
+function askHttp({ agent, issued }: Peer, isNew: boolean, isTrusting = false): Promise<boolean> {
   return new Promise((resolve) => {
     const { ca } = agent.options
-    const options = isNew ? { agent: false as const, ca, cert: issued.cert, key: issued.key } : { agent }
+    const options = isNew ? { agent: false as const, ca, cert: issued.cert, key: issued.key, rejectUnauthorized: !isTrusting } : { agent }
     const headers = { 'content-type': 'application/json' }
     const sent = request({ host: '127.0.0.1', port, path: '/v1/decide', method: 'POST', headers, ...options }, (response) => {
       response
@@ -190,7 +191,7 @@ async function withdraw(victim: Peer): Promise<void> {
   counts.withdrawn++
   while (performance.now() - withdrawnAt < 3 * bound) {
     const began = performance.now() - withdrawnAt
-    const answers = await Promise.all([askHttp(victim, false), askHttp(victim, true), askGrpc(victim)])
+    const answers = await Promise.all([askHttp(victim, false), askHttp(victim, true, true), askGrpc(victim)])
     if (began > bound) counts.late += answers.filter(Boolean).length
     await sleep(20)
   }
@@ -204,8 +205,8 @@ for (let second = 0; second < seconds; second++) {
   await nextAuthority()
   await publish()
   await sleep(400)
-  await publishServer()
   const before = peer
+  // Trusts the newest authority, whose certificate the service shows only when nobody asks without that trust any longer.
   peer = await peerOf('gateway')
   // What has begun ends on what it began with.
   const closing = setInterval(() => {
@@ -213,6 +214,8 @@ for (let second = 0; second < seconds; second++) {
     clearInterval(closing)
     before.close()
   }, 20)
+  for (let left = 100; before.pending > 0 && left > 0; left--) await sleep(20)
+  await publishServer()
   withdrawals.push(withdraw(victim))
   await sleep(600)
 }
