@@ -8,7 +8,7 @@ import { checkStrictJson } from '../decision/strict-json.ts'
 import { PdpError } from '../errors.ts'
 import { withData } from './build-bundle.ts'
 import { type Bundle, type BundleManifest, parseManifest } from './bundle.ts'
-import { applyPatch, pathOf, valueAt } from './json-patch.ts'
+import { applyPatch, type PatchOperation, pathOf } from './json-patch.ts'
 import { readBundle } from './read-bundle.ts'
 import { checkPathInRoots } from './roots.ts'
 import { signaturesFile } from './signatures.ts'
@@ -23,11 +23,7 @@ export interface Delta {
   /** Digest of the archive that it is for. */
   readonly base: string
   readonly manifest: BundleManifest
-  readonly operations: readonly {
-    readonly op: 'upsert' | 'replace' | 'remove'
-    readonly path: string
-    readonly value?: JsonText | undefined
-  }[]
+  readonly operations: readonly PatchOperation[]
 }
 
 /**
@@ -51,21 +47,8 @@ export function readDelta(files: ReadonlyMap<string, Buffer>): Delta | undefined
  * @throws PdpError ERR_BUNDLE_DATA, ERR_BUNDLE_ROOTS
  */
 export async function applyDelta(base: Bundle, { operations, manifest }: Delta): Promise<Bundle> {
-  let data = base.data
-  for (const { op, path, value } of operations) {
-    const keys = pathOf(path)
-    for (const owner of [base.manifest, manifest]) checkPathInRoots(owner, keys)
-    // OPA's upsert makes what is missing on the way.
-    if (op === 'upsert') for (let i = 1; i < keys.length; i++) data = withObject(data, keys.slice(0, i))
-    data = applyPatch(data, [{ op: op === 'upsert' ? 'add' : op, path, value }])
-  }
-  return readBundle(await withData(base.archive, data, manifest.revision))
-}
-
-function withObject(data: JsonText, keys: readonly string[]): JsonText {
-  if (valueAt(data, keys) !== undefined) return data
-  const path = keys.map((key) => `/${key.replaceAll('~', '~0').replaceAll('/', '~1')}`).join('')
-  return applyPatch(data, [{ op: 'add', path, value: '{}' }])
+  for (const { path } of operations) for (const owner of [base.manifest, manifest]) checkPathInRoots(owner, pathOf(path))
+  return readBundle(await withData(base.archive, applyPatch(base.data, operations), manifest.revision))
 }
 
 function operationsOf(text: string): Delta['operations'] {

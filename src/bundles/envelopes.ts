@@ -3,9 +3,9 @@
 // @see https://github.com/secure-systems-lab/dsse (protocol.md); https://github.com/in-toto/attestation (Statement v1)
 import { constants, type KeyObject, sign, verify } from 'node:crypto'
 import { z } from 'zod'
-import { checkStrictJson } from '../decision/strict-json.ts'
 import { PdpError } from '../errors.ts'
 import { fingerprintOf, type Signed, type SigningAlgorithm, type SigningKey, type VerificationKey } from './signatures.ts'
+import { parseStrictly } from './strict-parse.ts'
 
 const payloadType = 'application/vnd.in-toto+json'
 const statementTypes = ['https://in-toto.io/Statement/v1', 'https://in-toto.io/Statement/v0.1'] as const
@@ -67,7 +67,7 @@ export function makeEnvelope(digest: string, { id, algorithm, key }: SigningKey,
  * @throws PdpError ERR_BUNDLE_SIGNATURE
  */
 export function verifyEnvelope(text: string, digest: string, name: string, keys: readonly VerificationKey[], nowMs: number): Signed[] {
-  const envelope = parse(envelopeSchema, text)
+  const envelope = parseStrictly(envelopeSchema, text, limits, refused)
   const payload = Buffer.from(envelope.payload, 'base64')
   const message = encoded(payload)
   const signers = new Map<string, VerificationKey>()
@@ -81,7 +81,7 @@ export function verifyEnvelope(text: string, digest: string, name: string, keys:
   }
   if (signers.size === 0) throw refused('no signature is of a key that is configured')
   // Only now is anything of it believed.
-  const { subject, predicate } = parse(statementSchema, payload.toString('utf8'))
+  const { subject, predicate } = parseStrictly(statementSchema, payload.toString('utf8'), limits, refused)
   if (!subject.some((one) => `sha256:${one.digest.sha256}` === digest)) throw refused(`it is not for the archive \`${digest}\``)
   if (predicate?.bundle !== undefined && predicate.bundle !== name)
     throw refused(`it is for the bundle \`${predicate.bundle.slice(0, 128)}\``)
@@ -109,20 +109,6 @@ function hashOf(algorithm: SigningAlgorithm): string | null {
 /** ECDSA in ASN.1, as other tools of this form write it. */
 function optionsOf(algorithm: SigningAlgorithm, key: KeyObject) {
   return algorithm.startsWith('PS') ? { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST } : key
-}
-
-function parse<T>(schema: z.ZodType<T>, text: string): T {
-  let value: unknown
-  try {
-    checkStrictJson(text, limits)
-    value = JSON.parse(text)
-  } catch (cause) {
-    throw refused(`it is malformed: ${(cause as Error).message}`, cause)
-  }
-  const parsed = schema.safeParse(value)
-  if (parsed.success) return parsed.data
-  const issue = parsed.error.issues[0]
-  throw refused(`it is malformed: ${issue?.path.join('.')}: ${issue?.message}`)
 }
 
 function refused(what: string, cause?: unknown): PdpError {

@@ -5,11 +5,12 @@ import type { JsonText } from '../decision/request.ts'
 import { PdpError } from '../errors.ts'
 
 export interface PatchOperation {
-  readonly op: 'add' | 'remove' | 'replace' | 'move' | 'copy' | 'test'
+  /** Those of the RFC; `upsert` adds, and makes the objects that are missing on the way. */
+  readonly op: 'add' | 'remove' | 'replace' | 'move' | 'copy' | 'test' | 'upsert'
   readonly path: string
   /** Of move and copy. */
   readonly from?: string | undefined
-  /** JSON text, of add, replace and test. */
+  /** JSON text, of add, replace, test and upsert. */
   readonly value?: JsonText | undefined
 }
 
@@ -19,10 +20,10 @@ export interface PatchOperation {
  * @throws PdpError ERR_BUNDLE_DATA where a path does not exist, a test fails, or the document would be no object
  */
 export function applyPatch(document: JsonText, operations: readonly PatchOperation[]): JsonText {
-  let text = document.trim()
+  let root = opened(document.trim())
   for (const [i, operation] of operations.entries()) {
     try {
-      text = apply(text, operation)
+      root = opened(apply(root, operation))
     } catch (cause) {
       if (!(cause instanceof PdpError)) throw cause
       throw new PdpError('ERR_BUNDLE_DATA', `operation ${i} (${operation.op} \`${operation.path.slice(0, 128)}\`): ${cause.message}`, {
@@ -30,30 +31,44 @@ export function applyPatch(document: JsonText, operations: readonly PatchOperati
       })
     }
   }
-  if (!text.startsWith('{')) throw refused('the data must be an object')
-  return text
+  if (!(root instanceof Map)) throw refused('the data must be an object')
+  return print(root)
 }
 
-function apply(text: JsonText, { op, path, from, value }: PatchOperation): JsonText {
+/** Text, or what it was taken apart into because a path led there: so each part is read once, however many operations there are. */
+type Value = JsonText | Map<string, Value> | Value[]
+
+/** What has parts, taken apart. */
+function opened(value: Value): Value {
+  if (typeof value !== 'string') return value
+  return value.startsWith('{') ? new Map<string, Value>(membersOf(value)) : value.startsWith('[') ? [...elementsOf(value)] : value
+}
+
+function print(value: Value): JsonText {
+  if (value instanceof Map) return `{${Array.from(value, ([name, inner]) => `${JSON.stringify(name)}:${print(inner)}`).join(',')}}`
+  return Array.isArray(value) ? `[${value.map(print).join(',')}]` : value
+}
+
+function apply(value: Value, { op, path, from, value: given }: PatchOperation): Value {
   const keys = pathOf(path)
   switch (op) {
     case 'add':
-      return change(text, keys, () => wanted(value), 'add')
     case 'replace':
-      return change(text, keys, () => wanted(value), 'replace')
+    case 'upsert':
+      return change(value, keys, () => wanted(given), op)
     case 'remove':
-      return change(text, keys, () => undefined, 'replace')
+      return change(value, keys, () => undefined, 'replace')
     case 'test':
-      if (!isSame(read(text, keys), wanted(value))) throw refused('the value is another')
-      return text
+      if (!isSame(print(read(value, keys)), wanted(given))) throw refused('the value is another')
+      return value
     case 'copy':
-      return change(text, keys, () => read(text, pathOf(from ?? '')), 'add')
+      return change(value, keys, () => print(read(value, pathOf(from ?? ''))), 'add')
     case 'move': {
       const source = pathOf(from ?? '')
       if (keys.length > source.length && source.every((key, i) => keys[i] === key)) throw refused('a value cannot move into itself')
-      const moved = read(text, source)
+      const moved = read(value, source)
       return change(
-        change(text, source, () => undefined, 'replace'),
+        change(value, source, () => undefined, 'replace'),
         keys,
         () => moved,
         'add',
@@ -63,27 +78,27 @@ function apply(text: JsonText, { op, path, from, value }: PatchOperation): JsonT
 }
 
 /** @param make the new value at the path; undefined: nothing is there any longer */
-function change(text: JsonText, [key, ...rest]: readonly string[], make: () => JsonText | undefined, how: 'add' | 'replace'): JsonText {
+function change(value: Value, [key, ...rest]: readonly string[], make: () => Value | undefined, how: 'add' | 'replace' | 'upsert'): Value {
   if (key === undefined) return make() ?? 'null'
-  if (text.startsWith('{')) {
-    const members = membersOf(text)
-    const present = members.get(key)
+  const at = opened(value)
+  if (at instanceof Map) {
+    const present = at.get(key) ?? (how === 'upsert' && rest.length > 0 ? '{}' : undefined)
     if (present === undefined && (rest.length > 0 || how === 'replace')) throw refused(`there is no \`${key.slice(0, 64)}\``)
-    const next = rest.length === 0 ? make() : change(present as JsonText, rest, make, how)
-    if (next === undefined) members.delete(key)
-    else members.set(key, next)
-    return `{${Array.from(members, ([name, value]) => `${JSON.stringify(name)}:${value}`).join(',')}}`
+    const next = rest.length === 0 ? make() : change(present as Value, rest, make, how)
+    if (next === undefined) at.delete(key)
+    else at.set(key, next)
+    return at
   }
-  if (!text.startsWith('[')) throw refused('the path leads into a value that has no parts')
-  const elements = elementsOf(text)
-  const isAdding = rest.length === 0 && how === 'add'
-  const at = index(key, elements.length, isAdding)
-  if (isAdding) elements.splice(at, 0, make() as JsonText)
+  if (!Array.isArray(at)) throw refused('the path leads into a value that has no parts')
+  if (how === 'upsert' && rest.length > 0 && key === String(at.length)) at.push('{}')
+  const isAdding = rest.length === 0 && how !== 'replace'
+  const place = index(key, at.length, isAdding)
+  if (isAdding) at.splice(place, 0, make() as Value)
   else {
-    const next = rest.length === 0 ? make() : change(elements[at] as JsonText, rest, make, how)
-    elements.splice(at, 1, ...(next === undefined ? [] : [next]))
+    const next = rest.length === 0 ? make() : change(at[place] as Value, rest, make, how)
+    at.splice(place, 1, ...(next === undefined ? [] : [next]))
   }
-  return `[${elements.join(',')}]`
+  return at
 }
 
 /** @returns undefined where there is nothing */
@@ -97,11 +112,12 @@ export function valueAt(text: JsonText, keys: readonly string[]): JsonText | und
   return at
 }
 
-function read(text: JsonText, keys: readonly string[]): JsonText {
-  let at = text
+/** Takes nothing apart for good: what is read stays as it was written. */
+function read(value: Value, keys: readonly string[]): Value {
+  let at = value
   for (const key of keys) {
-    const elements = at.startsWith('[') ? elementsOf(at) : undefined
-    const next = elements === undefined ? membersOf(at).get(key) : elements[index(key, elements.length, false)]
+    const parts = opened(at)
+    const next = parts instanceof Map ? parts.get(key) : Array.isArray(parts) ? parts[index(key, parts.length, false)] : undefined
     if (next === undefined) throw refused(`there is no \`${key.slice(0, 64)}\``)
     at = next
   }

@@ -8,6 +8,7 @@ import { z } from 'zod'
 import { elementsOf, membersOf } from '../decision/json-text.ts'
 import { checkStrictJson } from '../decision/strict-json.ts'
 import { PdpError } from '../errors.ts'
+import { parseStrictly } from './strict-parse.ts'
 
 export const signaturesFile = '.signatures.json'
 
@@ -115,7 +116,7 @@ export async function verifySignatures(
   if (content === undefined) return undefined
   const { token } = readSet(content)
   const { payload, key } = await verifyToken(token, keys)
-  const claims = parse(claimsSchema, Buffer.from(payload).toString('utf8'))
+  const claims = parseStrictly(claimsSchema, Buffer.from(payload).toString('utf8'), limits, refused)
   if (claims.scope !== (scope ?? '')) throw refused('it is for another scope')
   if (claims.verdict?.bundle !== undefined && claims.verdict.bundle !== name)
     throw refused(`it is for the bundle \`${claims.verdict.bundle}\``)
@@ -199,7 +200,7 @@ function unusable(where: string, what: string, cause?: unknown): PdpError {
 }
 
 function readSet(content: Uint8Array): { readonly token: string } {
-  const { signatures } = parse(setSchema, Buffer.from(content).toString('utf8'))
+  const { signatures } = parseStrictly(setSchema, Buffer.from(content).toString('utf8'), limits, refused)
   return { token: signatures[0] as string }
 }
 
@@ -285,19 +286,6 @@ function canonicalValue(text: string): string {
 
 function goString(text: string): string {
   return JSON.stringify(text).replace(/[\u2028\u2029]/g, (c) => `\\u${c.charCodeAt(0).toString(16)}`)
-}
-
-function parse<T>(schema: z.ZodType<T>, text: string): T {
-  let value: unknown
-  try {
-    checkStrictJson(text, limits)
-    value = JSON.parse(text)
-  } catch (cause) {
-    throw refused(`it is malformed: ${(cause as Error).message}`, cause)
-  }
-  const parsed = schema.safeParse(value)
-  if (!parsed.success) throw refused(`it is malformed: ${parsed.error.issues[0]?.path.join('.')}: ${parsed.error.issues[0]?.message}`)
-  return parsed.data
 }
 
 function refused(what: string, cause?: unknown): PdpError {

@@ -36,6 +36,19 @@ test('upsert makes what is missing, replace and remove want it there; digits and
   expect(await apply({ op: 'remove', path: '/users/ann' })).toBe('{"users":{},"n":1.10}')
 })
 
+test('many operations on much data take as long as both together, not as their product', async () => {
+  const users = Object.fromEntries(Array.from({ length: 20_000 }, (_, i) => [`u${i}`, { roles: ['reader'], n: i }]))
+  const large = await readBundle(
+    await archiveOf({ 'p.rego': 'package p\n\n# METADATA\n# entrypoint: true\nallow := true\n', 'data.json': JSON.stringify({ users }) }),
+  )
+  const operations = Array.from({ length: 20_000 }, (_, i) => ({ op: 'upsert', path: `/users/u${i}/seen/at`, value: i }))
+  const delta = await deltaOf(operations, { metadata: { base: large.digest } })
+  const began = performance.now()
+  const changed = JSON.parse((await applyDelta(large, delta)).data)
+  expect(performance.now() - began).toBeLessThan(5_000)
+  expect(changed.users.u19999).toEqual({ roles: ['reader'], n: 19_999, seen: { at: 19_999 } })
+})
+
 describe('refused', () => {
   test.each([
     [{ op: 'remove', path: '/users/eve' }],
