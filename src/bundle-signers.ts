@@ -1,10 +1,10 @@
 // Who may sign which bundle, by the configuration: keys are read here, signatures and envelopes are held against them, and it is
 // told from when on what they signed is too old to be believed. How a signature is made up is known in src/bundles/.
-import { readFileSync } from 'node:fs'
 import { verifyEnvelope } from './bundles/envelopes.ts'
-import { parseKey, type Signed, type SigningAlgorithm, type VerificationKey, verifySignatures } from './bundles/signatures.ts'
+import { parseKey, type Signed, type VerificationKey, verifySignatures } from './bundles/signatures.ts'
 import type { BundleRules, Config } from './config.ts'
 import { PdpError } from './errors.ts'
+import { readText } from './identity/files.ts'
 
 export class BundleSigners {
   readonly #config: Config
@@ -57,17 +57,10 @@ export function refusedFrom({ signature }: BundleRules, signers: readonly Signed
   return expiry === undefined ? Number.POSITIVE_INFINITY : expiry + signature.expiryGraceMs
 }
 
-function readKeys({ keys }: Config): VerificationKey[] {
-  return keys.map(({ id, algorithm, file }) => ({ id, algorithm, key: readKey(file, algorithm, `keys.${id}`) }))
-}
-
 /** @throws PdpError ERR_CONFIG_INVALID */
-function readKey(file: string, algorithm: SigningAlgorithm, where: string): VerificationKey['key'] {
-  let text: string
-  try {
-    text = readFileSync(file, 'utf8')
-  } catch (cause) {
-    throw new PdpError('ERR_CONFIG_INVALID', `${where}: \`${file}\` cannot be read: ${(cause as Error).message}`, { cause })
-  }
-  return parseKey(text, algorithm, 'public', where)
+function readKeys({ keys }: Config): VerificationKey[] {
+  return keys.map(({ id, algorithm, file }) => {
+    const where = `keys.${id}`
+    return { id, algorithm, key: parseKey(readText(file, where), algorithm, 'public', where) }
+  })
 }

@@ -3,8 +3,9 @@
 import { createCallerTokens } from './caller-tokens.ts'
 import type { Config } from './config.ts'
 import type { Caller } from './decision/request.ts'
-import { type PdpError, toPdpError } from './errors.ts'
+import type { PdpError } from './errors.ts'
 import { administrator, adminRoles, type CallerConfig, createCallers, type Role } from './identity/callers.ts'
+import { replaceEach } from './identity/files.ts'
 import { readPair, ServerCertificate } from './identity/server-certificate.ts'
 import { TrustDomains } from './identity/trust-domains.ts'
 import { watchFiles } from './identity/watched-files.ts'
@@ -93,38 +94,22 @@ function callersOf({ authentication: { decideTokenFile, callers } }: Config): Ca
   return decideTokenFile === undefined ? callers : [...callers, { id: 'token:decide', tokenFile: decideTokenFile, roles: ['decide'] }]
 }
 
-function reload(domains: TrustDomains, log: IdentityLog): void {
-  try {
-    domains.reload()
-  } catch (thrown) {
-    const { code, message } = toPdpError(thrown)
-    log.error({ code }, `${message}; what was there before stays`)
-  }
-}
-
 async function createTls(
   { server, authentication }: Config,
   domains: TrustDomains,
   log: IdentityLog,
   handshakes: Counts['handshakes'],
 ): Promise<Pick<CallerIdentity, 'tls' | 'close'>> {
-  if (server.tls === undefined) return { tls: undefined, close: watchFiles(domains.paths, () => reload(domains, log)) }
+  const failed = ({ code }: PdpError, message: string) => log.error({ code }, message)
+  if (server.tls === undefined) {
+    return { tls: undefined, close: watchFiles(domains.paths, () => void replaceEach([() => domains.reload()], failed)) }
+  }
   const { certFile, keyFile, workloadApi, minVersion, clientCertificates } = server.tls
   const certificate = new ServerCertificate()
   const listeners = new Set<() => void>()
   const closers: (() => void)[] = []
-  /** Each part by itself, so that one that cannot be used does not keep back the others. */
   const change = (...parts: (() => void)[]) => {
-    let isWhole = true
-    for (const part of parts) {
-      try {
-        part()
-      } catch (thrown) {
-        isWhole = false
-        const { code, message } = toPdpError(thrown)
-        log.error({ code }, `${message}; what was there before stays`)
-      }
-    }
+    const isWhole = replaceEach(parts, failed)
     for (const listener of listeners) listener()
     if (isWhole) log.info({}, 'certificates changed')
   }

@@ -1,13 +1,12 @@
 // JSON Web Tokens of callers, composed from the configuration: access tokens of issuers, JWT-SVIDs of trust domains, and what of
 // them was revoked. How a token is read and verified is known below src/identity/.
-import { readFileSync } from 'node:fs'
 import type { Config } from './config.ts'
 import type { Caller } from './decision/request.ts'
 import { PdpError } from './errors.ts'
 import { type IssuerRules, verifyAccessToken } from './identity/access-token.ts'
+import { readKeySet, replaceEach } from './identity/files.ts'
 import { checkBinding, type ParsedJwt, parseJwt } from './identity/jwt.ts'
 import { verifyJwtSvid } from './identity/jwt-svid.ts'
-import { KeySet } from './identity/key-set.ts'
 import { RemoteKeys } from './identity/remote-keys.ts'
 import type { TrustDomains } from './identity/trust-domains.ts'
 import { watchFiles } from './identity/watched-files.ts'
@@ -63,7 +62,7 @@ export async function createCallerTokens(
     const nowMs = Date.now()
     const parsed = parseJwt(token)
     const rule = rules.get(parsed.claims.iss)
-    const { caller, authority } = rule === undefined ? await verifySvid(token, nowMs) : await verifyAccess(parsed, rule, nowMs)
+    const { caller, authority } = rule === undefined ? await verifySvid(parsed, nowMs) : await verifyAccess(parsed, rule, nowMs)
     checkBinding(parsed.claims, certificate)
     checkRevoked(parsed, authority, nowMs)
     return caller
@@ -73,8 +72,8 @@ export async function createCallerTokens(
     return { caller: await verifyAccessToken(parsed, rule, nowMs), authority: rule.issuer }
   }
 
-  async function verifySvid(token: string, nowMs: number) {
-    const { text, trustDomain } = await verifyJwtSvid(token, audiences, (domain) => domains.keysOf(domain), nowMs)
+  async function verifySvid(parsed: ParsedJwt, nowMs: number) {
+    const { text, trustDomain } = await verifyJwtSvid(parsed, audiences, (domain) => domains.keysOf(domain), nowMs)
     return { caller: { authenticated: true, id: text }, authority: trustDomain }
   }
 
@@ -112,22 +111,11 @@ function keysOf(
     }
   }
   const file = jwksFile as string
-  let set = readKeys(file, issuer)
-  const stop = watchFiles([file], () => {
-    try {
-      set = readKeys(file, issuer)
-    } catch (thrown) {
-      onError(`${(thrown as Error).message}; what was there before stays`)
-    }
-  })
-  return { keys: async () => set, start: async () => {}, isUsable: () => true, close: stop }
-}
-
-/** @throws PdpError ERR_CONFIG_INVALID */
-function readKeys(file: string, issuer: string): KeySet {
-  try {
-    return new KeySet(readFileSync(file, 'utf8'), 'sig')
-  } catch (cause) {
-    throw new PdpError('ERR_CONFIG_INVALID', `authentication.issuers: \`${file}\` of \`${issuer}\`: ${(cause as Error).message}`, { cause })
+  const read = () => readKeySet(file, 'sig', `authentication.issuers: \`${issuer}\``)
+  let set = read()
+  const change = () => {
+    set = read()
   }
+  const stop = watchFiles([file], () => void replaceEach([change], (_, message) => onError(message)))
+  return { keys: async () => set, start: async () => {}, isUsable: () => true, close: stop }
 }

@@ -13,8 +13,9 @@ import { activateAll, pullAll, watchAll, watchExpiries } from './bundle-sources.
 import { createCallerIdentity } from './caller-identity.ts'
 import { type Config, isLoopback } from './config.ts'
 import { withStepBudget } from './decision/step-budget.ts'
-import { PdpError, toPdpError } from './errors.ts'
+import { PdpError } from './errors.ts'
 import { withIsolation } from './guard/isolation.ts'
+import { replaceEach } from './identity/files.ts'
 import { watchFiles } from './identity/watched-files.ts'
 import { createIsolationAdmin } from './isolation-admin.ts'
 import { ActiveBundles } from './policy/active-bundles.ts'
@@ -197,13 +198,7 @@ function printerOf(log: FastifyBaseLogger): ((text: string) => void) | undefined
 /** Reads what is in files again when they change; what cannot be used leaves what was there. */
 function rereadOnChange(files: readonly string[], read: () => void, log: FastifyBaseLogger): () => void {
   return watchFiles(files, () => {
-    try {
-      read()
-      log.info({}, 'keys read again')
-    } catch (thrown) {
-      const { code, message } = toPdpError(thrown)
-      log.error({ code }, `${message}; what was there before stays`)
-    }
+    if (replaceEach([read], ({ code }, message) => log.error({ code }, message))) log.info({}, 'keys read again')
   })
 }
 

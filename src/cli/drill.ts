@@ -59,20 +59,19 @@ While it runs the caller is refused. Exit code 1: a door let it in for too long,
 
 async function revoke(options: DrillOptions): Promise<void> {
   if (!/^\d{1,6}$/.test(options.maxMs)) throw new PdpError('ERR_USAGE', `--max-ms must be a number, not \`${options.maxMs}\``)
-  const all = doorsOf(options)
+  const doors = doorsOf(options)
   const skipped: string[] = []
   const asks: Record<string, Door> = {}
-  for (const [name, ask] of Object.entries(all.asks)) {
+  for (const [name, ask] of Object.entries(doors.asks)) {
     if (await ask().catch(() => false)) asks[name] = ask
     else skipped.push(name)
   }
-  const doors = { asks, close: all.close }
   if (Object.keys(asks).length === 0) {
-    all.close()
+    doors.close()
     throw new PdpError('ERR_USAGE', 'no door lets the caller in now, so there is nothing to measure: see --server, --grpc, --caller-token')
   }
   const state = { revokedAt: Number.POSITIVE_INFINITY, isRunning: true }
-  const watching = Object.entries(doors.asks).map(([name, ask]) => watch(name, ask, state))
+  const watching = Object.entries(asks).map(([name, ask]) => watch(name, ask, state))
   await pause(warmUpMs)
   const entry = await askServer<IsolationInfo>(options, 'POST', '/v1/revocations', {
     kind: 'caller',
@@ -87,7 +86,7 @@ async function revoke(options: DrillOptions): Promise<void> {
   const seen = await Promise.all(watching)
   await askServer(options, 'DELETE', `/v1/revocations/${entry.id}`)
   const report: DoorReport[] = []
-  for (const one of seen) report.push({ ...one, restored: await (doors.asks[one.door] as Door)() })
+  for (const one of seen) report.push({ ...one, restored: await (asks[one.door] as Door)() })
   doors.close()
   const isGood = report.every((one) => one.last_admission_ms <= Number(options.maxMs) && one.refusals > 0 && one.restored)
   if (options.json) printJson({ caller: options.caller, revocation: entry.id, passed: isGood, doors: report, skipped })

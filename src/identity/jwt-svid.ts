@@ -1,6 +1,6 @@
 // JWT-SVIDs: tokens by which workloads show who they are where they cannot show a certificate.
 // @see https://github.com/spiffe/spiffe/blob/main/standards/JWT-SVID.md
-import { type JwtRules, parseJwt, refused, verifyJwt } from './jwt.ts'
+import { type JwtRules, type ParsedJwt, refused, verifyJwt } from './jwt.ts'
 import type { KeySet } from './key-set.ts'
 import { parseSpiffeId, type SpiffeId } from './spiffe-id.ts'
 
@@ -20,12 +20,11 @@ const headerFields = new Set(['alg', 'kid', 'typ'])
  * @throws PdpError ERR_TOKEN_INVALID
  */
 export async function verifyJwtSvid(
-  token: string,
+  parsed: ParsedJwt,
   audiences: readonly string[],
   keys: (trustDomain: string) => KeySet | undefined,
   nowMs: number,
 ): Promise<SpiffeId> {
-  const parsed = parseJwt(token)
   const extra = parsed.fields.find((name) => !headerFields.has(name))
   if (extra !== undefined) throw refused('malformed_token', 'its header has more fields than a JWT-SVID may')
   // Names the domain whose keys are tried, and no more, until one of them has verified it.

@@ -1,9 +1,9 @@
 // The service's own certificate and key, from files or from elsewhere; a pair that does not belong together, as while files are
 // replaced, is not taken.
 import { X509Certificate } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { createSecureContext } from 'node:tls'
 import { PdpError } from '../errors.ts'
+import { readText } from './files.ts'
 
 /** PEM, the service's own certificate first. */
 export interface CertificatePair {
@@ -43,11 +43,5 @@ export class ServerCertificate {
 
 /** @throws PdpError ERR_CONFIG_INVALID */
 export function readPair(certFile: string, keyFile: string): CertificatePair {
-  try {
-    return { cert: readFileSync(certFile, 'utf8'), key: readFileSync(keyFile, 'utf8') }
-  } catch (cause) {
-    throw new PdpError('ERR_CONFIG_INVALID', `server.tls: \`${certFile}\` or \`${keyFile}\` cannot be read: ${(cause as Error).message}`, {
-      cause,
-    })
-  }
+  return { cert: readText(certFile, 'server.tls'), key: readText(keyFile, 'server.tls') }
 }

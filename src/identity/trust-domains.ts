@@ -1,10 +1,10 @@
 // The trust domains of the configuration: their authorities and revocation lists, read again when the files change. What cannot be
 // read leaves what was there; a file without a certificate is read, and says that nobody is believed.
 import { X509Certificate } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { checkStrictJson } from '../decision/strict-json.ts'
 import { PdpError } from '../errors.ts'
-import { KeySet } from './key-set.ts'
+import { readKeySet, readText } from './files.ts'
+import type { KeySet } from './key-set.ts'
 import { parseRevocationLists } from './x509.ts'
 import { type Svid, type TrustBundle, verifySvid } from './x509-svid.ts'
 
@@ -24,9 +24,12 @@ const bundleLimits = { maxDepth: 16, maxMembers: 10_000, forbidPrototypeKeys: tr
 
 export class TrustDomains {
   readonly #files: readonly TrustDomainFiles[]
-  #bundles: ReadonlyMap<string, TrustBundle>
-  /** Of domains without a file. */
+  /** Of domains with a file. */
+  #fromFiles: ReadonlyMap<string, TrustBundle>
+  /** Of domains without one. */
   #others: ReadonlyMap<string, TrustBundle> = new Map()
+  /** Of all domains that are believed. */
+  #bundles: ReadonlyMap<string, TrustBundle> = new Map()
   #keys: ReadonlyMap<string, KeySet>
   /** Chains that were found good, until something changes: many connections share one. */
   #known = new Map<string, Svid>()
@@ -34,8 +37,9 @@ export class TrustDomains {
   /** @throws PdpError ERR_CONFIG_INVALID */
   constructor(files: readonly TrustDomainFiles[]) {
     this.#files = files
-    this.#bundles = read(files, this.#others)
+    this.#fromFiles = readBundles(files)
     this.#keys = readKeys(files)
+    this.#merge()
   }
 
   get paths(): string[] {
@@ -55,9 +59,9 @@ export class TrustDomains {
       if ((set.sequence ?? 0) < (this.#keys.get(name)?.sequence ?? 0))
         throw new PdpError('ERR_CONFIG_INVALID', `authentication.trustDomains.${name}: its keys have a sequence number that went back`)
     }
-    this.#bundles = read(this.#files, this.#others)
+    this.#fromFiles = readBundles(this.#files)
     this.#keys = keys
-    this.#known = new Map()
+    this.#merge()
   }
 
   /** Of JWT-SVIDs. @returns undefined where nothing is known of the domain */
@@ -68,7 +72,13 @@ export class TrustDomains {
   /** @param bundles all that there are, for domains without a file */
   setOthers(bundles: ReadonlyMap<string, TrustBundle>): void {
     this.#others = bundles
-    this.reload()
+    this.#merge()
+  }
+
+  #merge(): void {
+    const nobody: TrustBundle = { authorities: [], lists: undefined }
+    this.#bundles = new Map(this.#files.map(({ name }) => [name, this.#fromFiles.get(name) ?? this.#others.get(name) ?? nobody]))
+    this.#known = new Map()
   }
 
   /**
@@ -86,37 +96,23 @@ export class TrustDomains {
   }
 }
 
-function read(files: readonly TrustDomainFiles[], others: ReadonlyMap<string, TrustBundle>): ReadonlyMap<string, TrustBundle> {
+function readBundles(files: readonly TrustDomainFiles[]): ReadonlyMap<string, TrustBundle> {
   return new Map(
-    files.map(({ name, bundleFile, crlFile }) => {
-      if (bundleFile === undefined) return [name, others.get(name) ?? { authorities: [], lists: undefined }]
+    files.flatMap(({ name, bundleFile, crlFile }) => {
+      if (bundleFile === undefined) return []
       const where = `authentication.trustDomains.${name}`
       const lists = crlFile === undefined ? undefined : parseRevocationLists(readText(crlFile, where), `${where}: \`${crlFile}\``)
-      return [name, { authorities: parseAuthorities(readText(bundleFile, where), `${where}: \`${bundleFile}\``), lists }]
+      return [[name, { authorities: parseAuthorities(readText(bundleFile, where), `${where}: \`${bundleFile}\``), lists }] as const]
     }),
   )
 }
 
 function readKeys(files: readonly TrustDomainFiles[]): ReadonlyMap<string, KeySet> {
   return new Map(
-    files.flatMap(({ name, jwksFile }) => {
-      if (jwksFile === undefined) return []
-      const where = `authentication.trustDomains.${name}`
-      try {
-        return [[name, new KeySet(readText(jwksFile, where), 'jwt-svid')] as const]
-      } catch (cause) {
-        throw new PdpError('ERR_CONFIG_INVALID', `${where}: \`${jwksFile}\`: ${(cause as Error).message}`, { cause })
-      }
-    }),
+    files.flatMap(({ name, jwksFile }) =>
+      jwksFile === undefined ? [] : [[name, readKeySet(jwksFile, 'jwt-svid', `authentication.trustDomains.${name}`)] as const],
+    ),
   )
-}
-
-function readText(file: string, where: string): string {
-  try {
-    return readFileSync(file, 'utf8')
-  } catch (cause) {
-    throw new PdpError('ERR_CONFIG_INVALID', `${where}: \`${file}\` cannot be read: ${(cause as Error).message}`, { cause })
-  }
 }
 
 /** @throws PdpError ERR_CONFIG_INVALID for what is no certificate in PEM, half a file among it */

@@ -30,8 +30,9 @@ export type AdmissionOutcome = 'certificate' | 'token' | 'ERR_UNAUTHENTICATED' |
  */
 export function admit(admission: Admission | undefined, credentials: string | undefined, peer: Caller): Caller | Promise<Caller> {
   if (admission === undefined) return peer
-  if (admission.verifyJwt !== undefined && credentials !== undefined && needsTime(admission, credentials)) {
-    return admission.verifyJwt(credentials.slice('Bearer '.length), certificateOf(peer)).then(
+  const { verifyJwt } = admission
+  if (verifyJwt !== undefined && credentials !== undefined && isJwt(credentials)) {
+    return verifyJwt(credentials.slice('Bearer '.length), certificateOf(peer)).then(
       (caller) => enter(admission, { ...caller, address: peer.address }, 'token'),
       (cause: Error) => {
         admission.count('ERR_UNAUTHENTICATED')

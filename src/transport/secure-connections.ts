@@ -64,10 +64,9 @@ export interface Connection {
 const connectionKey = Symbol('verdict.connection')
 
 export function tlsOptions(settings: TlsSettings): TlsOptions {
-  const { minVersion, clientCertificates } = settings
+  const { clientCertificates } = settings
   return {
     ...contextOptions(settings),
-    minVersion,
     requestCert: clientCertificates !== 'none',
     rejectUnauthorized: clientCertificates === 'required',
     handshakeTimeout: 10_000,
@@ -190,13 +189,10 @@ export function peerOfConnection({ validUntilMs, caller }: Connection): Caller |
 function handshakeFailure(error: Error | string | undefined): PdpError {
   const cause = error instanceof Error ? error : new Error(String(error))
   const { code = cause.message } = cause as NodeJS.ErrnoException
-  return toRefusal(code.replace(/[^A-Za-z0-9_]/g, ' ').slice(0, 64), cause)
+  const reason = code.replace(/[^A-Za-z0-9_]/g, ' ').slice(0, 64)
+  return new PdpError('ERR_CERTIFICATE_REFUSED', `the TLS handshake failed: ${reason}`, { cause })
 }
 
 function notUsable(): PdpError {
   return new PdpError('ERR_CERTIFICATE_REFUSED', "the service's own certificate has expired or was taken back")
-}
-
-function toRefusal(reason: string, cause: Error): PdpError {
-  return new PdpError('ERR_CERTIFICATE_REFUSED', `the TLS handshake failed: ${reason}`, { cause })
 }

@@ -159,8 +159,8 @@ describe('keys that are left out', () => {
 
 describe('JWT-SVIDs', () => {
   const svid = (header: object, payload: object = {}) => token({ typ: undefined, ...header }, { ...claims, ...payload })
-  const verify = (text: string) =>
-    verifyJwtSvid(text, ['pdp'], (domain) => (domain === 'a.example' ? keys : undefined), now).then(
+  const verify = async (text: string) =>
+    verifyJwtSvid(parseJwt(text), ['pdp'], (domain) => (domain === 'a.example' ? keys : undefined), now).then(
       ({ text: id }) => id,
       ({ message }: Error) => message.split(':')[0],
     )

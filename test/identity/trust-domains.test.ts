@@ -54,3 +54,14 @@ test.each(['{"keys":{}}', '{"keys":[],"keys":[]}', '{', '{"keys":[{"use":"x509-s
     expect(domains.verify(await leafOf(one), Date.now()).id.text).toBe(id)
   },
 )
+
+test('what an agent says of other domains takes effect though a file is broken meanwhile', async () => {
+  writeFileSync(bundleFile, JSON.stringify({ keys: [] }))
+  const domains = new TrustDomains([{ name: 'b.example', bundleFile }, { name: 'a.example' }])
+  const chain = await leafOf(one)
+  domains.setOthers(new Map([['a.example', { authorities: [new X509Certificate(one.cert)], lists: undefined }]]))
+  expect(domains.verify(chain, Date.now()).id.text).toBe(id)
+  writeFileSync(bundleFile, '{')
+  domains.setOthers(new Map())
+  expect(() => domains.verify(chain, Date.now())).toThrow(expect.objectContaining({ code: 'ERR_CERTIFICATE_REFUSED' }))
+})
