@@ -1,9 +1,10 @@
 // Who may call this service, composed from the configuration: tokens, workloads with certificates, trust domains, the service's own
 // certificate; each read again when its file changes. What a scope asks for is told here, how identities come about below src/identity/.
-import { createCallerTokens } from './caller-tokens.ts'
+import { type CallerTokens, createCallerTokens } from './caller-tokens.ts'
 import type { Config } from './config.ts'
 import type { Caller } from './decision/request.ts'
 import type { PdpError } from './errors.ts'
+import { findIsolated } from './guard/isolation.ts'
 import { administrator, adminRoles, type CallerConfig, createCallers, type Role } from './identity/callers.ts'
 import { replaceEach } from './identity/files.ts'
 import { readPair, ServerCertificate } from './identity/server-certificate.ts'
@@ -13,6 +14,7 @@ import { WorkloadApi } from './identity/workload-api.ts'
 import type { ActiveBundles } from './policy/active-bundles.ts'
 import { rolesByPolicy } from './policy-roles.ts'
 import type { IsolationStore } from './state/isolation-store.ts'
+import { createSubjectTokens, type SubjectTokens } from './subject-tokens.ts'
 import type { Admission, AdmissionOutcome } from './transport/admission.ts'
 import type { TlsSettings } from './transport/secure-connections.ts'
 
@@ -27,6 +29,8 @@ export interface CallerIdentity {
   readonly tls: TlsSettings | undefined
   /** What became of handshakes and of requests, since the start. */
   readonly counts: Counts
+  /** Tokens of subjects; undefined: none can be verified. */
+  readonly verifySubject: SubjectTokens['verify']
   close(): void
 }
 
@@ -66,12 +70,26 @@ export async function createCallerIdentity(
   const domains = new TrustDomains(config.authentication.trustDomains)
   const { tls, close } = await createTls(config, domains, log, counts.handshakes)
   const onError = (message: string) => log.error({ code: 'ERR_TOKEN_INVALID' }, message)
-  const tokens = await createCallerTokens(config, domains, isolations, onError).catch((thrown: unknown) => {
-    close()
+  const closers = [close]
+  const closeAll = () => {
+    for (const one of closers.splice(0).reverse()) one()
+  }
+  const opened = async <T extends { close(): void }>(opening: Promise<T>): Promise<T> => {
+    const one = await opening
+    closers.push(() => one.close())
+    return one
+  }
+  let tokens: CallerTokens
+  let subjects: SubjectTokens
+  try {
+    tokens = await opened(createCallerTokens(config, domains, isolations, onError))
+    subjects = await opened(createSubjectTokens(config, domains, isolations, onError))
+  } catch (thrown) {
+    closeAll()
     throw thrown
-  })
+  }
   // Who may not be answered may not act, either.
-  const isOut = ({ id = '' }: Caller) => isolations.find('caller', id, Date.now()) !== undefined
+  const isOut = (caller: Caller) => findIsolated(isolations, caller, Date.now()) !== undefined
   const scope = { verifyToken: callers.verifyToken, verifyJwt: tokens.verify, count }
   return {
     decideScope: isOpen ? undefined : { ...scope, mayEnter: (caller) => hasRole(caller, 'decide') },
@@ -80,13 +98,11 @@ export async function createCallerIdentity(
     tls,
     counts,
     notReady: () => [
-      ...tokens.notReady(),
+      ...new Set([...tokens.notReady(), ...subjects.notReady()]),
       ...(tls?.isUsable() === false ? ['the certificate of the service has expired or was taken back'] : []),
     ],
-    close() {
-      tokens.close()
-      close()
-    },
+    verifySubject: subjects.verify,
+    close: closeAll,
   }
 }
 

@@ -32,6 +32,8 @@ export const pdpErrorCodes = [
   'ERR_AMBIGUOUS_CREDENTIALS',
   'ERR_FORBIDDEN',
   'ERR_TOKEN_INVALID',
+  'ERR_SUBJECT_MISMATCH',
+  'ERR_REPLAYED',
   'ERR_CERTIFICATE_REFUSED',
   // What was asked for.
   'ERR_UNKNOWN_BUNDLE',

@@ -1,5 +1,5 @@
 // The composition root: reads from top to bottom as a decision goes,
-//   transport → identity → shadowed(recorded(isolated(budgeted(filtered(explained(engine)))))) → transport
+//   transport → identity → subject(shadowed(recorded(isolated(budgeted(filtered(explained(engine))))))) → transport
 // and back again when it stops. Nothing here decides anything.
 import { readFileSync } from 'node:fs'
 import { type AddressInfo, BlockList, isIPv6 } from 'node:net'
@@ -15,6 +15,7 @@ import { type Config, isLoopback } from './config.ts'
 import { withStepBudget } from './decision/step-budget.ts'
 import { PdpError } from './errors.ts'
 import { withIsolation } from './guard/isolation.ts'
+import { withSubjectTokens } from './guard/subject-tokens.ts'
 import { replaceEach } from './identity/files.ts'
 import { watchFiles } from './identity/watched-files.ts'
 import { createIsolationAdmin } from './isolation-admin.ts'
@@ -94,10 +95,11 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
       log.error({ cause: (error.cause as Error | undefined)?.stack }, 'internal error'),
     )
 
-    const decider = shadowed(inner, shadows)
-
     const identity = await createCallerIdentity(config, state.adminToken(), bundles, state.isolations, log)
     closers.push(() => identity.close())
+    const { mayDiffer } = config.authentication.subjects
+    const decider = withSubjectTokens(shadowed(inner, shadows), { verify: identity.verifySubject, mayDiffer })
+
     let draining = false
     const info = (): Info => ({
       name: 'verdict',
@@ -113,7 +115,7 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
       limits: { ...config.requests, forbidPrototypeKeys: true },
       maxBodyBytes: config.server.maxBodyBytes,
       requestTimeoutMs: config.server.requestTimeoutMs,
-      gateways: gatewayOptions(config, bundles),
+      gateways: gatewayOptions(config, bundles, identity.verifySubject !== undefined),
       decideScope: identity.decideScope,
       tls: identity.tls,
       notReady: () => {
@@ -215,7 +217,7 @@ function readMetadataKey({ authzen: { metadataKeyFile: file } }: Config): Metada
 /** The entrypoint that opa-envoy-plugin asks when nothing is configured. */
 const envoyEntrypoint = 'envoy/authz/allow'
 
-function gatewayOptions({ gateways }: Config, bundles: ActiveBundles): GatewayOptions {
+function gatewayOptions({ gateways }: Config, bundles: ActiveBundles, verifiesTokens: boolean): GatewayOptions {
   const [bundle, entrypoint] = gateways.policy === undefined ? [] : splitPolicy(gateways.policy)
   const trusted = new BlockList()
   for (const proxy of gateways.trustedProxies) {
@@ -229,6 +231,7 @@ function gatewayOptions({ gateways }: Config, bundles: ActiveBundles): GatewayOp
       gateways.policy === undefined && bundles.hasEntrypoint(envoyEntrypoint) ? { entrypoint: envoyEntrypoint } : { bundle, entrypoint },
     passTruncated: gateways.truncatedBodies === 'pass',
     isTrustedProxy: (address) => address !== undefined && trusted.check(address, isIPv6(address) ? 'ipv6' : 'ipv4'),
+    verifiesTokens,
     cacheControl: gateways.cacheControl,
   }
 }

@@ -1,5 +1,5 @@
-// What each door answers when (docs/design.md, section 5), cell by cell. Allow and deny are in doors.test.ts; revocation and
-// quarantine are not built yet.
+// What each door answers when (docs/design.md, section 5), cell by cell. Allow and deny are in doors.test.ts, revocation and
+// quarantine in isolation.test.ts, tokens of subjects in transport/subject-tokens.test.ts.
 import { join } from 'node:path'
 import { describe, expect, test } from '@jest/globals'
 import { call, grpcClient, type Outcome } from './support/grpc.ts'

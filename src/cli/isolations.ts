@@ -23,14 +23,15 @@ export function isolationCommands(program: Command): void {
       .action((kind: string, value: string, options: AddOptions) => addOne(path, kind, value, options))
   add(
     revocations,
-    'caller, subject, jti, kid, session, issued_before',
+    'caller, client, subject, jti, kid, session, issued_before',
     '/v1/revocations',
     `  verdict revocations add caller spiffe://shop.example/ci/deploy --reason 'key leaked'
+  verdict revocations add client 'https://issuer.example|shop' --expires-in-s 86400
   verdict revocations add issued_before shop.example --before 2026-11-24T12:00:00Z`,
   ).option('--before <time>', 'of issued_before: tokens of the trust domain that were issued earlier')
   add(
     quarantines,
-    'caller, subject',
+    'caller, client, subject',
     '/v1/quarantines',
     `  verdict quarantines add subject alice --allow read --expires-in-s 3600 --reason 'odd hours'`,
   ).option('--allow <action>', 'an action that stays; may be repeated', (v: string, all: string[] = []) => [...all, v])

@@ -2,6 +2,57 @@
 import { z } from 'zod'
 import { positive } from './numbers.ts'
 
+/** Without what tells where its keys are from. */
+const issuerFields = {
+  issuer: z.string().min(1).max(2_048),
+  jwksUrl: z.url({ protocol: /^https?$/ }).optional(),
+  jwksFile: z.string().min(1).optional(),
+  algorithms: z
+    .array(z.enum(['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA']))
+    .min(1)
+    .default(['RS256', 'PS256', 'ES256', 'EdDSA']),
+  types: z.array(z.string().min(1)).min(1).default(['at+jwt']),
+  requiredClaims: z.array(z.string().min(1)).default(['iss', 'sub', 'client_id', 'iat', 'jti']), // RFC 9068 §2.2, beside exp and aud
+  maxLifetimeMs: positive.default(3_600_000),
+  clockSkewMs: z.int().min(0).max(60_000).default(30_000),
+  refreshMs: positive.min(1_000).default(300_000),
+  cooldownMs: positive.min(100).default(500),
+  maxStaleMs: positive.default(3_600_000),
+  timeoutMs: positive.default(5_000),
+}
+const hasOneSource = ({ jwksUrl, jwksFile }: { jwksUrl?: string | undefined; jwksFile?: string | undefined }) =>
+  (jwksUrl === undefined) !== (jwksFile === undefined)
+const oneSource = { message: 'one of `jwksUrl` and `jwksFile`' }
+const audience = z.string().min(1).max(512)
+
+const subjectsSchema = z
+  .strictObject({
+    audiences: z
+      .array(audience)
+      .default([])
+      .describe('Names in `aud` of tokens of subjects. A token must be for one of them and for nobody else; none may be this service.'),
+    issuers: z
+      .array(
+        z
+          .strictObject({
+            ...issuerFields,
+            claims: z
+              .record(z.string().min(1).max(128), z.string().regex(/^(?:\/(?:[^~/]|~[01])*)+$/, 'a JSON pointer'))
+              .default({ iss: '/iss', sub: '/sub', client_id: '/client_id', scope: '/scope' }),
+          })
+          .refine(hasOneSource, oneSource),
+      )
+      .default([])
+      .describe(
+        'Issuers of tokens of subjects, as `authentication.issuers`, and `claims`: names under `input.trusted.token`, each with the JSON pointer of a claim. What a token is bound to is there as `cnf`.',
+      ),
+    mayDiffer: z
+      .boolean()
+      .default(false)
+      .describe('Whether a question may name another `subject.id` than the subject of the token that comes with it.'),
+  })
+  .prefault({})
+
 export const authenticationSchema = z
   .strictObject({
     decideTokenFile: z
@@ -46,37 +97,16 @@ export const authenticationSchema = z
       ),
     releaseByAnother: z.boolean().default(false).describe('Whether a quarantine is released by somebody else than who began it.'),
     audiences: z
-      .array(z.string().min(1).max(512))
+      .array(audience)
       .default([])
       .describe('Names of this service in `aud` of tokens that callers bring. A token must be for one of them and for nobody else.'),
     issuers: z
-      .array(
-        z
-          .strictObject({
-            issuer: z.string().min(1).max(2_048),
-            jwksUrl: z.url({ protocol: /^https?$/ }).optional(),
-            jwksFile: z.string().min(1).optional(),
-            algorithms: z
-              .array(z.enum(['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA']))
-              .min(1)
-              .default(['RS256', 'PS256', 'ES256', 'EdDSA']),
-            types: z.array(z.string().min(1)).min(1).default(['at+jwt']),
-            requiredClaims: z.array(z.string().min(1)).default(['iss', 'sub', 'client_id', 'iat', 'jti']), // RFC 9068 §2.2, beside exp and aud
-            maxLifetimeMs: positive.default(3_600_000),
-            clockSkewMs: z.int().min(0).max(60_000).default(30_000),
-            refreshMs: positive.min(1_000).default(300_000),
-            cooldownMs: positive.min(100).default(500),
-            maxStaleMs: positive.default(3_600_000),
-            timeoutMs: positive.default(5_000),
-          })
-          .refine(({ jwksUrl, jwksFile }) => (jwksUrl === undefined) !== (jwksFile === undefined), {
-            message: 'one of `jwksUrl` and `jwksFile`',
-          }),
-      )
+      .array(z.strictObject(issuerFields).refine(hasOneSource, oneSource))
       .default([])
       .describe(
         'Issuers of access tokens (RFC 9068) that callers bring: `issuer` exactly as `iss` says it, its keys by `jwksUrl` or `jwksFile`; `algorithms`, `types`, `requiredClaims`, `maxLifetimeMs`, `clockSkewMs`; for a URL `refreshMs`, `cooldownMs` between fetches for unknown keys, `maxStaleMs` for which the last good keys count, `timeoutMs`.',
       ),
+    subjects: subjectsSchema,
     trustDomains: z
       .array(
         z.strictObject({

@@ -50,18 +50,17 @@ export function crossChecks(config: Config): Finding[] {
     })
   if (config.server.tls?.clientCertificates === 'required' && trustDomains.length === 0)
     faults.push({ code: 'config', message: 'server.tls.clientCertificates: nobody is believed without authentication.trustDomains' })
-  const { issuers, audiences } = config.authentication
-  if (issuers.length > 0 && audiences.length === 0)
+  const { issuers, audiences, subjects } = config.authentication
+  faults.push(
+    ...issuerFaults('authentication', issuers, audiences),
+    ...issuerFaults('authentication.subjects', subjects.issuers, subjects.audiences),
+  )
+  const both = subjects.audiences.find((one) => audiences.includes(one))
+  if (both !== undefined)
     faults.push({
       code: 'config',
-      message: 'authentication.issuers: tokens are believed for an audience only: set authentication.audiences',
+      message: `authentication.subjects.audiences: \`${both}\` is also one of callers, so a caller could be taken for a subject`,
     })
-  if (new Set(issuers.map(({ issuer }) => issuer)).size < issuers.length)
-    faults.push({ code: 'config', message: 'authentication.issuers: an issuer is given twice' })
-  for (const { jwksUrl } of issuers) {
-    if (jwksUrl?.startsWith('http:') && !isLoopback(new URL(jwksUrl).hostname))
-      faults.push({ code: 'config', message: `authentication.issuers: \`${jwksUrl}\` is not https` })
-  }
   for (const { issuer } of callers) {
     if (issuer !== undefined && !issuers.some((one) => one.issuer === issuer))
       faults.push({ code: 'config', message: `authentication.callers: the issuer \`${issuer}\` is none of authentication.issuers` })
@@ -87,4 +86,18 @@ export function crossChecks(config: Config): Finding[] {
     faults.push({ code: 'config', message: `bundles: the name \`${name}\` is given twice` })
   }
   return faults
+}
+
+function issuerFaults(
+  where: string,
+  issuers: Config['authentication']['issuers'],
+  audiences: Config['authentication']['audiences'],
+): Finding[] {
+  const faults: string[] = []
+  if (issuers.length > 0 && audiences.length === 0) faults.push(`tokens are believed for an audience only: set ${where}.audiences`)
+  if (new Set(issuers.map(({ issuer }) => issuer)).size < issuers.length) faults.push('an issuer is given twice')
+  for (const { jwksUrl } of issuers) {
+    if (jwksUrl?.startsWith('http:') && !isLoopback(new URL(jwksUrl).hostname)) faults.push(`\`${jwksUrl}\` is not https`)
+  }
+  return faults.map((message) => ({ code: 'config', message: `${where}.issuers: ${message}` }))
 }

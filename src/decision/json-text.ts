@@ -24,6 +24,12 @@ export function membersOf(json: string): Map<string, string> {
   return members
 }
 
+/** A member that is a text; undefined where there is none. */
+export function textMemberOf(json: JsonText | undefined, key: string): string | undefined {
+  const text = json === undefined ? undefined : membersOf(json).get(key)
+  return text?.startsWith('"') === true ? (JSON.parse(text) as string) : undefined
+}
+
 /** Source text of an array's elements, for a text that JSON.parse has accepted already. */
 export function elementsOf(json: string): string[] {
   const elements: string[] = []

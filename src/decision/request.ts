@@ -20,6 +20,22 @@ export interface Caller {
   readonly address?: string | undefined
 }
 
+/** A subject's own token as it came: one object for all questions of one request. Never recorded. */
+export interface SubjectToken {
+  readonly text: string
+}
+
+/** Who a subject's token says it is of, verified. */
+export interface VerifiedSubject {
+  readonly id: string
+  /** Issuer, or trust domain. */
+  readonly authority: string
+  /** Whom the token was given to. */
+  readonly clientId: string | undefined
+  /** Those that the policy sees. */
+  readonly claims: JsonText
+}
+
 /** The W3C trace that a decision belongs to; IDs in lower-case hexadecimal. */
 export interface TraceIds {
   readonly traceId: string
@@ -51,6 +67,12 @@ export interface DecisionRequest {
   readonly caller: Caller
   /** The one instant of this decision: milliseconds since 1970, UTC. */
   readonly timeMs: number
+  /** To be verified before anything is decided. */
+  readonly token?: SubjectToken | undefined
+  /** Of a door whose question is about whoever the token is of: what is asked then. */
+  readonly identified?: ((id: string) => Partial<Pick<DecisionRequest, 'subject' | 'input'>>) | undefined
+  /** Whose the token is; undefined: there was none. */
+  readonly verified?: VerifiedSubject | undefined
   /** What the service holds against who asks, as JSON text; undefined: nothing. */
   readonly risk?: JsonText | undefined
   /** As the policy will see `input`, without the key `trusted`; undefined: no input at all. */

@@ -3,8 +3,8 @@
 
 import type { Decider } from '../decision/decider.ts'
 import type { Decision } from '../decision/decision.ts'
-import { membersOf } from '../decision/json-text.ts'
-import type { DecisionRequest, JsonText } from '../decision/request.ts'
+import { textMemberOf } from '../decision/json-text.ts'
+import type { Caller, DecisionRequest } from '../decision/request.ts'
 import { PdpError } from '../errors.ts'
 
 /** What holds for an identity. */
@@ -15,11 +15,14 @@ export interface Isolated {
   readonly reason: string
 }
 
+/** A client is the one that an access token was given to: `issuer|client_id`. */
+export type IdentityKind = 'caller' | 'client' | 'subject'
+
 /** Who is isolated now. Must be quick: it is asked for every decision. */
 export interface Isolations {
   /** Whether anybody is, by kind. */
-  has(kind: 'caller' | 'subject'): boolean
-  find(kind: 'caller' | 'subject', id: string, nowMs: number): Isolated | undefined
+  has(kind: IdentityKind): boolean
+  find(kind: IdentityKind, id: string, nowMs: number): Isolated | undefined
 }
 
 export function withIsolation(inner: Decider, isolations: Isolations): Decider {
@@ -27,7 +30,7 @@ export function withIsolation(inner: Decider, isolations: Isolations): Decider {
     decide(request: DecisionRequest): Decision | Promise<Decision> {
       const isolated = find(request)
       if (isolated === undefined) return inner.decide(request)
-      const action = textOf(request.action, 'name')
+      const action = textMemberOf(request.action, 'name')
       // What is left is answered by the policy, which sees why it should look twice.
       if (isolated.effect === 'quarantined' && action !== undefined && isolated.allowedActions.includes(action)) {
         return inner.decide({ ...request, risk: JSON.stringify({ quarantined: true, reason: isolated.reason }) })
@@ -38,16 +41,27 @@ export function withIsolation(inner: Decider, isolations: Isolations): Decider {
     },
   }
 
-  function find(request: DecisionRequest): Isolated | undefined {
-    const { caller, subject, timeMs } = request
-    const ofCaller = isolations.has('caller') && caller.id !== undefined ? isolations.find('caller', caller.id, timeMs) : undefined
-    if (ofCaller !== undefined || !isolations.has('subject')) return ofCaller
-    const id = textOf(subject, 'id')
-    return id === undefined ? undefined : isolations.find('subject', id, timeMs)
+  function find({ caller, subject, verified, timeMs }: DecisionRequest): Isolated | undefined {
+    const found = findIsolated(isolations, caller, timeMs)
+    if (found !== undefined) return found
+    const ofClient = verified === undefined ? undefined : findClient(isolations, verified.authority, verified.clientId, timeMs)
+    if (ofClient !== undefined || !isolations.has('subject')) return ofClient
+    for (const id of new Set([textMemberOf(subject, 'id'), verified?.id])) {
+      const ofSubject = id === undefined ? undefined : isolations.find('subject', id, timeMs)
+      if (ofSubject !== undefined) return ofSubject
+    }
+    return undefined
   }
 }
 
-function textOf(object: JsonText | undefined, key: string): string | undefined {
-  const text = object?.startsWith('{') === true ? membersOf(object).get(key) : undefined
-  return text?.startsWith('"') === true ? (JSON.parse(text) as string) : undefined
+/** What holds for a caller, or for the client that its token was given to. */
+export function findIsolated(isolations: Isolations, { id, issuer, clientId }: Caller, nowMs: number): Isolated | undefined {
+  const found = id === undefined || !isolations.has('caller') ? undefined : isolations.find('caller', id, nowMs)
+  return found ?? findClient(isolations, issuer, clientId, nowMs)
+}
+
+/** Clients are told apart by their issuer, as callers are. */
+function findClient(isolations: Isolations, issuer: string | undefined, clientId: string | undefined, nowMs: number): Isolated | undefined {
+  if (issuer === undefined || clientId === undefined || !isolations.has('client')) return undefined
+  return isolations.find('client', `${issuer}|${clientId}`, nowMs)
 }

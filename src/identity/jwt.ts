@@ -3,6 +3,7 @@
 // @see RFC 7515, RFC 7519, RFC 8725
 import type { KeyObject } from 'node:crypto'
 import { compactVerify } from 'jose'
+import type { JsonText } from '../decision/request.ts'
 import { checkStrictJson } from '../decision/strict-json.ts'
 import { PdpError } from '../errors.ts'
 
@@ -39,6 +40,8 @@ export interface ParsedJwt {
   /** Names of all fields of the header. */
   readonly fields: readonly string[]
   readonly claims: Readonly<Record<string, unknown>>
+  /** The claims as JSON text: numbers with the digits that they came with. */
+  readonly payload: JsonText
 }
 
 export interface JwtRules {
@@ -70,7 +73,7 @@ export function parseJwt(token: string): ParsedJwt {
   const [first, second] = [token.indexOf('.'), token.indexOf('.', token.indexOf('.') + 1)]
   if (first < 0 || second < 0) throw refused('malformed_token', 'it does not have three parts')
   if (token.indexOf('.', second + 1) >= 0) throw refused('unsupported_token', 'it does not have three parts')
-  const header = jsonOf(token.slice(0, first), 'header')
+  const { value: header } = jsonOf(token.slice(0, first), 'header')
   // Before anything else: what it says it needs, and is not understood, may change what everything else means.
   if ('crit' in header || 'b64' in header) throw refused('unsupported_crit', 'its header asks for extensions')
   if ('zip' in header || 'enc' in header) throw refused('unsupported_token', 'it is compressed or encrypted')
@@ -80,7 +83,8 @@ export function parseJwt(token: string): ParsedJwt {
   if (kid !== undefined && (typeof kid !== 'string' || kid.length > 256)) throw refused('unknown_kid', 'its key ID is none')
   if (typ !== undefined && typeof typ !== 'string') throw refused('type_not_allowed', 'its type is none')
   bytesOf(token.slice(second + 1), 'signature')
-  return { token, header: { alg, kid, typ }, fields: Object.keys(header), claims: jsonOf(token.slice(first + 1, second), 'payload') }
+  const { value: claims, text: payload } = jsonOf(token.slice(first + 1, second), 'payload')
+  return { token, header: { alg, kid, typ }, fields: Object.keys(header), claims, payload }
 }
 
 /**
@@ -137,12 +141,12 @@ function timeOf(value: unknown, name: string): number | undefined {
   return value * 1_000
 }
 
-function jsonOf(part: string, what: string): Record<string, unknown> {
+function jsonOf(part: string, what: string): { value: Record<string, unknown>; text: JsonText } {
   try {
     const text = new TextDecoder('utf-8', { fatal: true }).decode(bytesOf(part, what))
     checkStrictJson(text, limits)
     const value: unknown = JSON.parse(text)
-    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return { value: value as Record<string, unknown>, text }
   } catch (cause) {
     throw refused('malformed_token', `its ${what} cannot be read`, cause)
   }

@@ -7,7 +7,8 @@ import type { Caller, DecisionRequest, JsonText } from '../decision/request.ts'
 export function trustedFacts(request: DecisionRequest, readsTime: boolean): JsonText {
   const caller = callerFacts(request.caller)
   const risk = request.risk === undefined ? '' : `,"risk":${request.risk}`
-  return readsTime ? `{"caller":${caller}${risk},"time":${request.timeMs}000000}` : `{"caller":${caller}${risk}}`
+  const token = request.verified === undefined ? '' : `,"token":${request.verified.claims}`
+  return readsTime ? `{"caller":${caller}${token}${risk},"time":${request.timeMs}000000}` : `{"caller":${caller}${token}${risk}}`
 }
 
 const known = new WeakMap<Caller, JsonText>()

@@ -1,7 +1,7 @@
 // A body of /v1/decide, parsed into questions for the core. What is in here is true of the protocol, not of HTTP.
 import type { z } from 'zod'
 import { elementsOf, membersOf } from '../decision/json-text.ts'
-import type { JsonText } from '../decision/request.ts'
+import type { JsonText, SubjectToken } from '../decision/request.ts'
 import { type JsonLimits, parseStrictJson } from '../decision/strict-json.ts'
 import { PdpError } from '../errors.ts'
 import { envelopeSchema, questionSchema, type semantics } from './decide-schema.ts'
@@ -28,7 +28,7 @@ export interface DecideBody {
   readonly semantic: (typeof semantics)[number]
   readonly bundle: string | undefined
   readonly entrypoint: string | undefined
-  readonly token: string | undefined
+  readonly token: SubjectToken | undefined
   readonly minEpoch: number | undefined
   readonly explain: boolean
 }
@@ -67,7 +67,7 @@ export function parseDecideBody(text: string, limits: DecideLimits, known?: read
     semantic: options?.evaluations_semantic ?? 'execute_all',
     bundle,
     entrypoint,
-    token,
+    token: token === undefined ? undefined : { text: token },
     minEpoch: min_epoch,
     explain: explain ?? false,
   }

@@ -2,7 +2,7 @@
 import type { RecordedDecider } from '../decision/decider.ts'
 import type { RecordedDecision } from '../decision/decision.ts'
 import type { Caller, DecisionRequest, TraceIds } from '../decision/request.ts'
-import { PdpError, type PdpErrorCode } from '../errors.ts'
+import type { PdpError, PdpErrorCode } from '../errors.ts'
 import type { DecideBody, Question } from './decide-request.ts'
 import { Turn } from './turn.ts'
 
@@ -77,8 +77,7 @@ export function requestOf(question: Question, facts: RequestFacts, demands: Dema
     entrypoint: demands.entrypoint,
     minEpoch: demands.minEpoch,
     explain: demands.explain,
-    fault: question.fault ?? (demands.token === undefined ? undefined : unverifiable),
+    token: demands.token,
+    fault: question.fault,
   }
 }
-
-const unverifiable = new PdpError('ERR_TOKEN_INVALID', 'the request brings a token, and no issuer is configured to verify it with')

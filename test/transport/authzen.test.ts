@@ -56,7 +56,7 @@ describe('access evaluation', () => {
 
   test('does not look at what is not its own', async () => {
     const service = await startTestService(policy)
-    const more = { policy: 'main:p/always', token: 7, min_epoch: 99, explain: 'x', options: 1, evaluations: [{}], future: { a: 1 } }
+    const more = { policy: 'main:p/always', min_epoch: 99, explain: 'x', options: 1, evaluations: [{}], future: { a: 1 } }
     expect((await post(service, one, { ...bob, ...more })).json.decision).toBe(false)
     expect((await post(service, many, { ...bob, ...more, options: undefined, evaluations: undefined })).json.decision).toBe(false)
     await service.stop()

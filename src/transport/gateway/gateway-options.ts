@@ -7,6 +7,8 @@ export interface GatewayOptions {
   readonly passTruncated: boolean
   /** Whether a peer's X-Forwarded-… and X-Original-… fields are believed. */
   readonly isTrustedProxy: (address: string | undefined) => boolean
+  /** Whether tokens of subjects can be verified: then policies are not asked about requests with one that is not good. */
+  readonly verifiesTokens: boolean
   /** Cache-Control of answers over HTTP. */
   readonly cacheControl: string
 }

@@ -23,6 +23,14 @@ export type RouteParts = Pick<DecisionRequest, 'subject' | 'action' | 'resource'
 const methodPattern = /^[A-Z][A-Z-]{0,31}$/
 const hostPattern = /^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)?(?::\d{1,5})?$/
 
+const anonymous = toJsonLine({ type: 'anonymous', id: 'anonymous' })
+const identity = (id: string) => toJsonLine({ type: 'identity', id })
+
+/** For the record, where the policy has an input of its own that the subject is no part of. */
+export function identifiedRoute(principal: string): Pick<DecisionRequest, 'subject'> {
+  return { subject: identity(principal) }
+}
+
 /** @throws PdpError ERR_INVALID_REQUEST */
 export function toRouteParts({ principal, method, scheme, host, target, ip }: RouteRequest): RouteParts {
   if (!methodPattern.test(method)) throw new PdpError('ERR_INVALID_REQUEST', 'the method must be a word of capital letters')
@@ -38,7 +46,7 @@ export function toRouteParts({ principal, method, scheme, host, target, ip }: Ro
     ip,
   }
   return {
-    subject: toJsonLine(principal === undefined ? { type: 'anonymous', id: 'anonymous' } : { type: 'identity', id: principal }),
+    subject: principal === undefined ? anonymous : identity(principal),
     action: toJsonLine({ name: method }),
     resource: toJsonLine({ type: 'route', id: target.path, properties }),
   }

@@ -13,7 +13,8 @@ import { toEnvoyInput } from '../gateway/envoy-input.ts'
 import { type GatewayAnswer, refusal, toGatewayAnswer } from '../gateway/gateway-answer.ts'
 import type { GatewayOptions } from '../gateway/gateway-options.ts'
 import { refuseUnusable } from '../gateway/gateway-result.ts'
-import { toRouteParts } from '../gateway/route-question.ts'
+import { identifiedRoute, toRouteParts } from '../gateway/route-question.ts'
+import { subjectTokenOf } from '../gateway/subject-token.ts'
 import type { Call, UnaryAnswer, UnaryMethod } from './call.ts'
 import type { CallLog } from './call-status.ts'
 import { readCheckRequest } from './check-request.ts'
@@ -60,6 +61,7 @@ export function createAuthorizationService(options: AuthorizationServiceOptions)
       id = correlationId(request.headers.get('x-request-id'))
       const { input, target } = toEnvoyInput(request, { limits, passTruncated: gateways.passTruncated })
       const { principal, method, host, ip } = request
+      const token = gateways.verifiesTokens ? subjectTokenOf(request.headers.get('authorization')) : undefined
       const parts = toRouteParts({ principal, method, scheme: request.scheme || 'http', host, target, ip })
       return decider.decide({
         ...peer,
@@ -69,6 +71,9 @@ export function createAuthorizationService(options: AuthorizationServiceOptions)
         trace: childSpan(request.headers.get('traceparent')),
         timeMs: Date.now(),
         input,
+        token,
+        // Who came by a certificate stays the subject; the token's is known beside it.
+        identified: principal === undefined ? identifiedRoute : () => ({}),
         refuse: refuseUnusable,
       })
     }

@@ -92,7 +92,7 @@ function readBody(bytes: Uint8Array, limits: DecideLimits, mayBeBatch: boolean):
       semantic: semantics[Math.max(0, semantic - 1)] ?? 'execute_all',
       bundle,
       entrypoint,
-      token: token === '' ? undefined : token,
+      token: token === '' ? undefined : { text: token },
       minEpoch: minEpoch === 0 ? undefined : minEpoch,
       explain,
     }

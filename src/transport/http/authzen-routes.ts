@@ -30,7 +30,8 @@ export interface AuthzenOptions {
   }
 }
 
-const evaluation = ['subject', 'action', 'resource', 'context']
+/** The subject's own token is no part of the standard; who sends one means it. */
+const evaluation = ['subject', 'action', 'resource', 'context', 'token']
 const evaluations = [...evaluation, 'evaluations', 'options']
 
 /** Whatever is wrong with a request is 400 here. */

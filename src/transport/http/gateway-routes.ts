@@ -17,7 +17,8 @@ import { toEnvoyInput } from '../gateway/envoy-input.ts'
 import { type GatewayAnswer, refusal, toGatewayAnswer } from '../gateway/gateway-answer.ts'
 import type { GatewayOptions } from '../gateway/gateway-options.ts'
 import { type Fields, refuseUnusable } from '../gateway/gateway-result.ts'
-import { toRouteParts } from '../gateway/route-question.ts'
+import { identifiedRoute, type RouteParts, type RouteRequest, toRouteParts } from '../gateway/route-question.ts'
+import { subjectTokenOf } from '../gateway/subject-token.ts'
 import { peerOfSocket } from './authentication.ts'
 import { fromFastify } from './errors.ts'
 import { type Convention, readGatewayRequest } from './gateway-request.ts'
@@ -64,9 +65,8 @@ export function gatewayRoutes(app: FastifyInstance, { decider, limits, maxBodyBy
       method,
       url,
       handler: async (request, reply) => {
-        const parts = toRouteParts(readGatewayRequest(request.raw, convention, gateways))
-        const input = `{"subject":${parts.subject},"action":${parts.action},"resource":${parts.resource}}`
-        const answer = await ask(request, 'forward-auth', { ...parts, input, fault: unverified(request) })
+        const route = readGatewayRequest(request.raw, convention, gateways)
+        const answer = await ask(request, 'forward-auth', { ...questionOf(route), ...identityOf(request, route) })
         const { result } = answer
         const fields = answer.allowed ? [...result.headers, ...result.responseHeadersToAdd] : result.headers
         return send(reply, answer, answer.allowed ? 200 : statusOf(answer.status), fields, statusOf === asItIs, gateways)
@@ -84,7 +84,8 @@ export function gatewayRoutes(app: FastifyInstance, { decider, limits, maxBodyBy
     const scheme = headers.get('x-forwarded-proto') ?? 'http'
     const host = headers.get('host') ?? ''
     const parts = toRouteParts({ principal: undefined, method: request.method, scheme, host, target, ip: request.raw.socket.remoteAddress })
-    const answer = await ask(request, 'envoy-http', { ...parts, input })
+    const token = gateways.verifiesTokens ? subjectTokenOf(headers.get('authorization')) : undefined
+    const answer = await ask(request, 'envoy-http', { ...parts, input, token, identified: identifiedRoute })
     const { result } = answer
     const removed = answer.allowed && result.requestHeadersToRemove.length > 0
     const fields: Fields = [
@@ -99,7 +100,7 @@ export function gatewayRoutes(app: FastifyInstance, { decider, limits, maxBodyBy
   async function ask(
     request: FastifyRequest,
     door: string,
-    question: Pick<DecisionRequest, 'input' | 'subject' | 'action' | 'resource' | 'fault'>,
+    question: Pick<DecisionRequest, 'input' | 'subject' | 'action' | 'resource' | 'token' | 'identified' | 'fault'>,
   ): Promise<GatewayAnswer> {
     return toGatewayAnswer(
       await decider.decide({
@@ -124,11 +125,18 @@ function gatewayOf({ raw }: FastifyRequest, scope: Admission | undefined): Calle
   return admit(scope, raw.headers['x-verdict-authorization'] as string | undefined, peerOfSocket(raw.socket))
 }
 
+/** What forward auth shows to the policy is what it records. */
+function questionOf(route: RouteRequest): RouteParts & Pick<DecisionRequest, 'input'> {
+  const parts = toRouteParts(route)
+  return { ...parts, input: `{"subject":${parts.subject},"action":${parts.action},"resource":${parts.resource}}` }
+}
+
 /** The identity of a forward-auth question is a verified one or none. */
-function unverified({ headers }: FastifyRequest): PdpError | undefined {
-  return headers.authorization === undefined
-    ? undefined
-    : new PdpError('ERR_TOKEN_INVALID', 'the request brings credentials, and no issuer is configured to verify them with')
+function identityOf({ headers }: FastifyRequest, route: RouteRequest): Pick<DecisionRequest, 'token' | 'identified' | 'fault'> {
+  if (headers.authorization === undefined) return {}
+  const token = subjectTokenOf(headers.authorization)
+  if (token === undefined) return { fault: new PdpError('ERR_TOKEN_INVALID', 'the request brings other credentials than a bearer token') }
+  return { token, identified: (principal) => questionOf({ ...route, principal }) }
 }
 
 /** The attributes of an ext_authz check, as far as HTTP tells them. */

@@ -11,7 +11,7 @@ import { type HasRole, operatorOf } from './operator-request.ts'
 export const isolationSchema = z
   .object({
     id: z.uuid(),
-    kind: z.enum(['caller', 'subject', 'jti', 'kid', 'session', 'issued_before']),
+    kind: z.enum(['caller', 'client', 'subject', 'jti', 'kid', 'session', 'issued_before']),
     value: z.string(),
     before: z.iso.datetime().optional().describe('Tokens of the trust domain that were issued earlier'),
     allowed_actions: z.array(z.string()).optional().describe('What a quarantine leaves'),
@@ -61,11 +61,11 @@ const common = {
     .optional(),
 }
 const revocation = z.discriminatedUnion('kind', [
-  z.strictObject({ kind: z.enum(['caller', 'subject', 'jti', 'kid', 'session']), ...common }),
+  z.strictObject({ kind: z.enum(['caller', 'client', 'subject', 'jti', 'kid', 'session']), ...common }),
   z.strictObject({ kind: z.literal('issued_before'), ...common, before: z.iso.datetime({ offset: true }) }),
 ])
 const quarantine = z.strictObject({
-  kind: z.enum(['caller', 'subject']),
+  kind: z.enum(['caller', 'client', 'subject']),
   ...common,
   allowed_actions: z.array(text).max(100).default([]),
 })

@@ -109,7 +109,8 @@ export function failureOf(decision: RecordedDecision): OpaAnswer | undefined {
   const { error } = decision
   if (error === undefined || isUnknown(decision)) return undefined
   // Whoever is isolated is no failure of the service.
-  const status = error.code === 'ERR_REVOKED' || error.code === 'ERR_QUARANTINED' ? 403 : httpStatus[error.code] === 503 ? 503 : 500
+  const isIsolated = error.code === 'ERR_REVOKED' || error.code === 'ERR_QUARANTINED'
+  const status = isIsolated ? 403 : httpStatus[error.code] === 503 ? 503 : 500
   return { status, body: opaError(opaCodeOf(status), error.message, error.code) }
 }
 

@@ -1,0 +1,141 @@
+// JSON Web Tokens that one kind of bearer brings, callers or subjects: access tokens of issuers and JWT-SVIDs of trust domains, by
+// the rules and for the audiences of that kind, and what of them was revoked. How a token is read and verified is known below
+// src/identity/; what becomes of one that was verified, where it is asked for.
+import type { Config } from './config.ts'
+import type { JsonText } from './decision/request.ts'
+import { PdpError } from './errors.ts'
+import { holderOf, type IssuerRules, type TokenHolder, verifyAccessToken } from './identity/access-token.ts'
+import { readKeySet, replaceEach } from './identity/files.ts'
+import { type ParsedJwt, parseJwt } from './identity/jwt.ts'
+import { verifyJwtSvid } from './identity/jwt-svid.ts'
+import type { KeySet } from './identity/key-set.ts'
+import { RemoteKeys } from './identity/remote-keys.ts'
+import { watchFiles } from './identity/watched-files.ts'
+import type { IsolationStore } from './state/isolation-store.ts'
+
+/** What holds for tokens of one kind of bearer. */
+export interface TokenRules {
+  /** The setting, for messages. */
+  readonly where: string
+  readonly audiences: readonly string[]
+  readonly issuers: readonly Config['authentication']['issuers'][number][]
+  /** Keys of JWT-SVIDs of a trust domain; undefined: no JWT-SVIDs are taken. */
+  readonly svidKeys: ((trustDomain: string) => KeySet | undefined) | undefined
+}
+
+/** A token that was verified. */
+export interface VerifiedToken {
+  /** Its issuer, or its trust domain. */
+  readonly authority: string
+  readonly isSvid: boolean
+  readonly holder: TokenHolder
+  readonly claims: ParsedJwt['claims']
+  /** The claims as JSON text. */
+  readonly payload: JsonText
+}
+
+export interface TokenVerifier {
+  /**
+   * Undefined: no token of this form is taken.
+   * @param isBound what else must be true of a token that is good by itself; throws where it is not
+   * @throws PdpError ERR_TOKEN_INVALID, ERR_REVOKED
+   */
+  readonly verify: ((token: string, nowMs: number, isBound?: (claims: ParsedJwt['claims']) => void) => Promise<VerifiedToken>) | undefined
+  /** Issuers whose keys cannot be had. */
+  notReady(): string[]
+  close(): void
+}
+
+type ErrorLog = (message: string) => void
+
+/** Resolves when every issuer was asked for its keys once, whatever came of it. @throws PdpError ERR_CONFIG_INVALID for a file */
+export async function createTokenVerifier(
+  { where, audiences, issuers, svidKeys }: TokenRules,
+  isolations: IsolationStore,
+  onError: ErrorLog,
+): Promise<TokenVerifier> {
+  const sources = new Map(issuers.map((one) => [one.issuer, keysOf(one, where, onError)]))
+  const rules = new Map<unknown, IssuerRules>(
+    issuers.map((one) => [
+      one.issuer,
+      {
+        ...one,
+        types: one.types.map((type) => type.toLowerCase().replace(/^application\//, '')),
+        audiences,
+        required: one.requiredClaims,
+        keys: (sources.get(one.issuer) as Source).keys,
+      },
+    ]),
+  )
+  await Promise.all([...sources.values()].map((source) => source.start()))
+  return {
+    verify: issuers.length > 0 || svidKeys !== undefined ? verify : undefined,
+    notReady: () =>
+      [...sources].flatMap(([issuer, { isUsable }]) => (isUsable() ? [] : [`the keys of the issuer \`${issuer}\` cannot be had`])),
+    close() {
+      for (const source of sources.values()) source.close()
+    },
+  }
+
+  async function verify(token: string, nowMs: number, isBound?: (claims: ParsedJwt['claims']) => void): Promise<VerifiedToken> {
+    const parsed = parseJwt(token)
+    const rule = rules.get(parsed.claims.iss)
+    const verified = rule === undefined ? await verifySvid(parsed, nowMs) : await verifyAccess(parsed, rule, nowMs)
+    isBound?.(parsed.claims)
+    checkRevoked(verified, parsed.header.kid, nowMs)
+    return verified
+  }
+
+  async function verifyAccess(parsed: ParsedJwt, rule: IssuerRules, nowMs: number): Promise<VerifiedToken> {
+    const holder = await verifyAccessToken(parsed, rule, nowMs)
+    return { authority: rule.issuer, isSvid: false, holder, claims: parsed.claims, payload: parsed.payload }
+  }
+
+  async function verifySvid(parsed: ParsedJwt, nowMs: number): Promise<VerifiedToken> {
+    const { trustDomain } = await verifyJwtSvid(parsed, audiences, (domain) => svidKeys?.(domain), nowMs)
+    return { authority: trustDomain, isSvid: true, holder: holderOf(parsed.claims), claims: parsed.claims, payload: parsed.payload }
+  }
+
+  function checkRevoked({ authority, claims }: VerifiedToken, kid: string | undefined, nowMs: number): void {
+    const { jti, sid, iat } = claims
+    const facts = {
+      authority,
+      jti: typeof jti === 'string' ? jti : undefined,
+      kid,
+      session: typeof sid === 'string' ? sid : undefined,
+      issuedAtMs: typeof iat === 'number' ? iat * 1_000 : undefined,
+    }
+    if (isolations.findToken(facts, nowMs) !== undefined) throw new PdpError('ERR_REVOKED', 'the token was revoked')
+  }
+}
+
+interface Source {
+  readonly keys: IssuerRules['keys']
+  start(): Promise<void>
+  isUsable(): boolean
+  close(): void
+}
+
+function keysOf(
+  { issuer, jwksUrl, jwksFile, refreshMs, cooldownMs, maxStaleMs, timeoutMs }: TokenRules['issuers'][number],
+  where: string,
+  onError: ErrorLog,
+): Source {
+  if (jwksUrl !== undefined) {
+    const remote = new RemoteKeys({ url: jwksUrl, refreshMs, cooldownMs, maxStaleMs, timeoutMs, onError })
+    return {
+      keys: (isKnown) => remote.get(isKnown),
+      start: () => remote.start(),
+      isUsable: () => remote.isUsable,
+      close: () => remote.close(),
+    }
+  }
+  const file = jwksFile as string
+  const read = () => readKeySet(file, 'sig', `${where}: \`${issuer}\``)
+  let set = read()
+  const change = () => {
+    set = read()
+  }
+  const stop = watchFiles([file], () => void replaceEach([change], (_, message) => onError(message)))
+  return { keys: async () => set, start: async () => {}, isUsable: () => true, close: stop }
+}
