@@ -1,6 +1,6 @@
 // Who may call this service, composed from the configuration: tokens, workloads with certificates, trust domains, the service's own
 // certificate; each read again when its file changes. What a scope asks for is told here, how identities come about below src/identity/.
-import { type CallerTokens, createCallerTokens } from './caller-tokens.ts'
+import { type ClosableCallerTokens, createCallerTokens } from './caller-tokens.ts'
 import type { Config } from './config.ts'
 import type { Caller } from './decision/request.ts'
 import type { PdpError } from './errors.ts'
@@ -13,8 +13,8 @@ import { watchFiles } from './identity/watched-files.ts'
 import { WorkloadApi } from './identity/workload-api.ts'
 import type { ActiveBundles } from './policy/active-bundles.ts'
 import { rolesByPolicy } from './policy-roles.ts'
-import type { IsolationStore } from './state/isolation-store.ts'
 import { createSubjectTokens, type SubjectTokens } from './subject-tokens.ts'
+import type { TokenStores } from './token-verifier.ts'
 import type { Admission, AdmissionOutcome } from './transport/admission.ts'
 import type { TlsSettings } from './transport/secure-connections.ts'
 
@@ -41,6 +41,12 @@ export interface Counts {
   readonly requests: Record<AdmissionOutcome, number>
 }
 
+export interface CallerFacts extends TokenStores {
+  readonly adminToken: string
+  /** Names that are served, in lower case; undefined: any. */
+  readonly hosts: ReadonlySet<string> | undefined
+}
+
 /** What of a logger is used here. */
 interface IdentityLog {
   info(facts: object, message: string): void
@@ -50,9 +56,8 @@ interface IdentityLog {
 /** @throws PdpError ERR_CONFIG_INVALID for files that cannot be read or used, and where the Workload API gives no identity */
 export async function createCallerIdentity(
   config: Config,
-  adminToken: string,
+  { adminToken, hosts, isolations, seen }: CallerFacts,
   bundles: ActiveBundles,
-  isolations: IsolationStore,
   log: IdentityLog,
 ): Promise<CallerIdentity> {
   const configured = callersOf(config)
@@ -79,18 +84,19 @@ export async function createCallerIdentity(
     closers.push(() => one.close())
     return one
   }
-  let tokens: CallerTokens
+  const stores = { isolations, seen }
+  let callerTokens: ClosableCallerTokens
   let subjects: SubjectTokens
   try {
-    tokens = await opened(createCallerTokens(config, domains, isolations, onError))
-    subjects = await opened(createSubjectTokens(config, domains, isolations, onError))
+    callerTokens = await opened(createCallerTokens(config, hosts, domains, stores, onError))
+    subjects = await opened(createSubjectTokens(config, domains, stores, onError))
   } catch (thrown) {
     closeAll()
     throw thrown
   }
   // Who may not be answered may not act, either.
   const isOut = (caller: Caller) => findIsolated(isolations, caller, Date.now()) !== undefined
-  const scope = { verifyToken: callers.verifyToken, verifyJwt: tokens.verify, count }
+  const scope = { verifyToken: callers.verifyToken, tokens: callerTokens.tokens, count }
   return {
     decideScope: isOpen ? undefined : { ...scope, mayEnter: (caller) => hasRole(caller, 'decide') },
     adminScope: { ...scope, mayEnter: (caller) => !isOut(caller) && adminRoles.some((role) => hasRole(caller, role)) },
@@ -98,7 +104,7 @@ export async function createCallerIdentity(
     tls,
     counts,
     notReady: () => [
-      ...new Set([...tokens.notReady(), ...subjects.notReady()]),
+      ...new Set([...callerTokens.notReady(), ...subjects.notReady()]),
       ...(tls?.isUsable() === false ? ['the certificate of the service has expired or was taken back'] : []),
     ],
     verifySubject: subjects.verify,

@@ -1,46 +1,70 @@
-// JSON Web Tokens of callers: what a verified token makes of its bearer, and that it is bound to the one who shows it.
+// Tokens of callers that have to be verified: what one makes of its bearer, and that it is bound to the one who shows it.
 import type { Config } from './config.ts'
-import type { Caller } from './decision/request.ts'
-import { checkBinding } from './identity/jwt.ts'
+import { PdpError } from './errors.ts'
+import { Nonces, type Proof, type ProofRules, verifyProof } from './identity/dpop.ts'
+import { checkBinding, refused } from './identity/jwt.ts'
 import type { TrustDomains } from './identity/trust-domains.ts'
-import type { IsolationStore } from './state/isolation-store.ts'
-import { createTokenVerifier } from './token-verifier.ts'
+import { createTokenVerifier, type TokenStores } from './token-verifier.ts'
+import type { AdmittedToken, CallerTokens, ShownToken } from './transport/admission.ts'
 
-export interface CallerTokens {
-  /**
-   * Undefined: no token of this form is taken.
-   * @param certificate SHA-256 of what the peer showed, base64url
-   * @throws PdpError ERR_TOKEN_INVALID, ERR_REVOKED
-   */
-  readonly verify: ((token: string, certificate: string | undefined) => Promise<Caller>) | undefined
+export interface ClosableCallerTokens {
+  /** Undefined: none are taken. */
+  readonly tokens: CallerTokens | undefined
   /** Issuers whose keys cannot be had. */
   notReady(): string[]
   close(): void
 }
 
-/** @throws PdpError ERR_CONFIG_INVALID for a file */
+/**
+ * @param hosts names that are served, in lower case; undefined: any
+ * @throws PdpError ERR_CONFIG_INVALID for a file
+ */
 export async function createCallerTokens(
-  { authentication }: Config,
+  { authentication, server }: Config,
+  hosts: ReadonlySet<string> | undefined,
   domains: TrustDomains,
-  isolations: IsolationStore,
+  stores: TokenStores,
   onError: (message: string) => void,
-): Promise<CallerTokens> {
-  const { issuers, audiences } = authentication
-  const rules = { where: 'authentication.issuers', issuers, audiences, svidKeys: svidKeysOf(authentication, domains) }
-  const { verify, ...verifier } = await createTokenVerifier(rules, isolations, onError)
+): Promise<ClosableCallerTokens> {
+  const { issuers, audiences, dpop } = authentication
+  const tokenRules = { where: 'authentication.issuers', issuers, audiences, svidKeys: svidKeysOf(authentication, domains) }
+  const { verify, ...verifier } = await createTokenVerifier(tokenRules, stores, onError)
+  const proofRules: ProofRules | undefined = dpop.enabled
+    ? {
+        ...dpop,
+        nonces: dpop.nonces ? new Nonces(dpop.maxAgeMs) : undefined,
+        scheme: server.tls === undefined ? 'http' : 'https',
+        hosts,
+      }
+    : undefined
   return {
     ...verifier,
-    verify:
-      verify &&
-      (async (token, certificate) => {
-        const verified = await verify(token, Date.now(), (claims) => checkBinding(claims, certificate))
-        const { subject, clientId, scopes } = verified.holder
-        if (verified.isSvid) return { authenticated: true, id: subject }
-        const { authority: issuer } = verified
-        // Two issuers may have the same subject, and no issuer has a bar.
-        return { authenticated: true, id: `${issuer}|${subject}`, issuer, clientId, scopes }
-      }),
+    tokens: verify && { verify: verifyShown, proofAlgorithms: proofRules?.algorithms },
   }
+
+  async function verifyShown({ token, certificate, request }: ShownToken): Promise<AdmittedToken> {
+    const nowMs = Date.now()
+    let proof: Proof | undefined
+    const verified = await (verify as NonNullable<typeof verify>)(token, nowMs, async (claims) => {
+      if (request !== undefined) {
+        if (proofRules === undefined) throw refused('wrong_binding', 'no proofs are taken')
+        proof = await verifyProof(request(), token, proofRules, nowMs)
+      }
+      checkBinding(claims, { certificate, thumbprint: proof?.thumbprint })
+      if (proof !== undefined && !stores.seen.take(proof.digest, proof.untilMs)) throw replayed()
+    })
+    const { authority, isSvid, holder } = verified
+    const { subject, clientId, scopes } = holder
+    const caller = isSvid
+      ? { authenticated: true, id: subject }
+      : // Two issuers may have the same subject, and no issuer has a bar.
+        { authenticated: true, id: `${authority}|${subject}`, issuer: authority, clientId, scopes }
+    return { caller, nextNonce: proof?.nextNonce }
+  }
+}
+
+function replayed(): PdpError {
+  return new PdpError('ERR_REPLAYED', 'replayed: the proof is refused: it was seen before', { challenge: { error: 'invalid_dpop_proof' } })
 }
 
 /** Undefined: no trust domain has any. */

@@ -98,6 +98,16 @@ export interface Finding {
   readonly details?: readonly string[] | undefined
 }
 
+/** @see RFC 6750 §3, RFC 9449 §7.1 */
+export interface Challenge {
+  /** `error` of the challenge. */
+  readonly error: string
+  /** For the next proof. */
+  readonly nonce?: string | undefined
+  /** The whole value of WWW-Authenticate, once it is known which schemes there are. */
+  readonly authenticate?: string | undefined
+}
+
 /**
  * A failure with a code of the closed list. The message is for people and may leave the process: it names the
  * value and the bound, never a secret. The cause stays private: it is logged, never answered.
@@ -107,11 +117,18 @@ export class PdpError extends Error {
   readonly code: PdpErrorCode
   /** Findings of the toolchain, for ERR_REGO; faults of a configuration, for ERR_CONFIG_INVALID. */
   readonly findings: readonly Finding[]
+  /** For credentials that are refused: what their sender can do about it. */
+  readonly challenge: Challenge | undefined
 
-  constructor(code: PdpErrorCode, message: string, options: { cause?: unknown; findings?: readonly Finding[] } = {}) {
+  constructor(
+    code: PdpErrorCode,
+    message: string,
+    options: { cause?: unknown; findings?: readonly Finding[]; challenge?: Challenge | undefined } = {},
+  ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.code = code
     this.findings = options.findings ?? []
+    this.challenge = options.challenge
   }
 }
 

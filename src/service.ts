@@ -95,7 +95,9 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
       log.error({ cause: (error.cause as Error | undefined)?.stack }, 'internal error'),
     )
 
-    const identity = await createCallerIdentity(config, state.adminToken(), bundles, state.isolations, log)
+    const { isolations, seen } = state
+    const callerFacts = { adminToken: state.adminToken(), hosts: servedHosts(config), isolations, seen }
+    const identity = await createCallerIdentity(config, callerFacts, bundles, log)
     closers.push(() => identity.close())
     const { mayDiffer } = config.authentication.subjects
     const decider = withSubjectTokens(shadowed(inner, shadows), { verify: identity.verifySubject, mayDiffer })

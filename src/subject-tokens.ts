@@ -6,11 +6,10 @@ import type { Config } from './config.ts'
 import { membersOf, toSingleLine } from './decision/json-text.ts'
 import type { JsonText, VerifiedSubject } from './decision/request.ts'
 import type { TrustDomains } from './identity/trust-domains.ts'
-import type { IsolationStore } from './state/isolation-store.ts'
-import { createTokenVerifier, type VerifiedToken } from './token-verifier.ts'
+import { createTokenVerifier, type TokenStores, type VerifiedToken } from './token-verifier.ts'
 
 export interface SubjectTokens {
-  /** Undefined: no issuer is configured. @throws PdpError ERR_TOKEN_INVALID, ERR_REVOKED */
+  /** Undefined: no issuer is configured. @throws PdpError ERR_TOKEN_INVALID, ERR_REVOKED, ERR_REPLAYED, ERR_OVERLOADED */
   readonly verify: ((token: string, nowMs: number) => Promise<VerifiedSubject>) | undefined
   /** Issuers whose keys cannot be had. */
   notReady(): string[]
@@ -24,14 +23,14 @@ const svidClaims = { sub: '/sub' }
 export async function createSubjectTokens(
   { authentication }: Config,
   domains: TrustDomains,
-  isolations: IsolationStore,
+  stores: TokenStores,
   onError: (message: string) => void,
 ): Promise<SubjectTokens> {
   const { issuers, audiences } = authentication.subjects
   const svidKeys = audiences.length === 0 ? undefined : svidKeysOf(authentication, domains)
   const { verify, ...verifier } = await createTokenVerifier(
     { where: 'authentication.subjects.issuers', issuers, audiences, svidKeys },
-    isolations,
+    stores,
     onError,
   )
   const claims = new Map(issuers.map((one) => [one.issuer, one.claims]))

@@ -1,17 +1,19 @@
 // JSON Web Tokens that one kind of bearer brings, callers or subjects: access tokens of issuers and JWT-SVIDs of trust domains, by
 // the rules and for the audiences of that kind, and what of them was revoked. How a token is read and verified is known below
 // src/identity/; what becomes of one that was verified, where it is asked for.
+import { createHash } from 'node:crypto'
 import type { Config } from './config.ts'
 import type { JsonText } from './decision/request.ts'
 import { PdpError } from './errors.ts'
 import { holderOf, type IssuerRules, type TokenHolder, verifyAccessToken } from './identity/access-token.ts'
 import { readKeySet, replaceEach } from './identity/files.ts'
-import { type ParsedJwt, parseJwt } from './identity/jwt.ts'
+import { type ParsedJwt, parseJwt, refused } from './identity/jwt.ts'
 import { verifyJwtSvid } from './identity/jwt-svid.ts'
 import type { KeySet } from './identity/key-set.ts'
 import { RemoteKeys } from './identity/remote-keys.ts'
 import { watchFiles } from './identity/watched-files.ts'
 import type { IsolationStore } from './state/isolation-store.ts'
+import type { SeenStore } from './state/seen-store.ts'
 
 /** What holds for tokens of one kind of bearer. */
 export interface TokenRules {
@@ -34,13 +36,16 @@ export interface VerifiedToken {
   readonly payload: JsonText
 }
 
+/** Throws for a token that is not its bearer's. */
+export type BindingCheck = (claims: ParsedJwt['claims']) => Promise<void>
+
 export interface TokenVerifier {
   /**
    * Undefined: no token of this form is taken.
    * @param isBound what else must be true of a token that is good by itself; throws where it is not
-   * @throws PdpError ERR_TOKEN_INVALID, ERR_REVOKED
+   * @throws PdpError ERR_TOKEN_INVALID, ERR_REVOKED, ERR_REPLAYED, ERR_OVERLOADED
    */
-  readonly verify: ((token: string, nowMs: number, isBound?: (claims: ParsedJwt['claims']) => void) => Promise<VerifiedToken>) | undefined
+  readonly verify: ((token: string, nowMs: number, isBound?: BindingCheck) => Promise<VerifiedToken>) | undefined
   /** Issuers whose keys cannot be had. */
   notReady(): string[]
   close(): void
@@ -48,10 +53,16 @@ export interface TokenVerifier {
 
 type ErrorLog = (message: string) => void
 
+/** What is known of tokens beside what they say. */
+export interface TokenStores {
+  readonly isolations: IsolationStore
+  readonly seen: SeenStore
+}
+
 /** Resolves when every issuer was asked for its keys once, whatever came of it. @throws PdpError ERR_CONFIG_INVALID for a file */
 export async function createTokenVerifier(
   { where, audiences, issuers, svidKeys }: TokenRules,
-  isolations: IsolationStore,
+  { isolations, seen }: TokenStores,
   onError: ErrorLog,
 ): Promise<TokenVerifier> {
   const sources = new Map(issuers.map((one) => [one.issuer, keysOf(one, where, onError)]))
@@ -77,12 +88,13 @@ export async function createTokenVerifier(
     },
   }
 
-  async function verify(token: string, nowMs: number, isBound?: (claims: ParsedJwt['claims']) => void): Promise<VerifiedToken> {
+  async function verify(token: string, nowMs: number, isBound?: BindingCheck): Promise<VerifiedToken> {
     const parsed = parseJwt(token)
     const rule = rules.get(parsed.claims.iss)
     const verified = rule === undefined ? await verifySvid(parsed, nowMs) : await verifyAccess(parsed, rule, nowMs)
-    isBound?.(parsed.claims)
+    await isBound?.(parsed.claims)
     checkRevoked(verified, parsed.header.kid, nowMs)
+    if (rule?.oneTime === true) spend(verified, rule)
     return verified
   }
 
@@ -94,6 +106,15 @@ export async function createTokenVerifier(
   async function verifySvid(parsed: ParsedJwt, nowMs: number): Promise<VerifiedToken> {
     const { trustDomain } = await verifyJwtSvid(parsed, audiences, (domain) => svidKeys?.(domain), nowMs)
     return { authority: trustDomain, isSvid: true, holder: holderOf(parsed.claims), claims: parsed.claims, payload: parsed.payload }
+  }
+
+  /** By the issuer's ID of it, so that another spelling or signature does not make it another token. */
+  function spend({ authority, claims }: VerifiedToken, { clockSkewMs }: IssuerRules): void {
+    const { jti, exp } = claims
+    if (typeof jti !== 'string') throw refused('missing_claim', 'the claim `jti` is missing')
+    const digest = createHash('sha256').update(`jti\0${authority}\0${jti}`).digest()
+    if (!seen.take(digest, (exp as number) * 1_000 + clockSkewMs))
+      throw new PdpError('ERR_REPLAYED', 'the token counts once, and was seen before')
   }
 
   function checkRevoked({ authority, claims }: VerifiedToken, kid: string | undefined, nowMs: number): void {

@@ -37,7 +37,7 @@ const owners: Readonly<Record<string, readonly string[]>> = {
   pino: ['cli/serve.ts'],
   '@peculiar/asn1-x509': ['identity/x509.ts'],
   '@peculiar/asn1-schema': ['identity/x509.ts'],
-  jose: ['transport/authzen-metadata.ts', 'bundles/signatures.ts', 'identity/jwt.ts'],
+  jose: ['transport/authzen-metadata.ts', 'bundles/signatures.ts', 'identity/jwt.ts', 'identity/dpop.ts'],
   commander: ['main.ts', 'cli'],
   'tar-stream': ['bundles/archive.ts'],
   yaml: ['config.ts'],

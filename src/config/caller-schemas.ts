@@ -15,6 +15,7 @@ const issuerFields = {
   requiredClaims: z.array(z.string().min(1)).default(['iss', 'sub', 'client_id', 'iat', 'jti']), // RFC 9068 §2.2, beside exp and aud
   maxLifetimeMs: positive.default(3_600_000),
   clockSkewMs: z.int().min(0).max(60_000).default(30_000),
+  oneTime: z.boolean().default(false),
   refreshMs: positive.min(1_000).default(300_000),
   cooldownMs: positive.min(100).default(500),
   maxStaleMs: positive.default(3_600_000),
@@ -50,6 +51,33 @@ const subjectsSchema = z
       .boolean()
       .default(false)
       .describe('Whether a question may name another `subject.id` than the subject of the token that comes with it.'),
+  })
+  .prefault({})
+
+const dpopSchema = z
+  .strictObject({
+    enabled: z
+      .boolean()
+      .default(false)
+      .describe('Whether callers may bring access tokens that are bound to a key, with a proof for each request (RFC 9449).'),
+    nonces: z.boolean().default(true).describe('Whether a proof needs a nonce of this service, so that none can be made ahead.'),
+    algorithms: z
+      .array(z.enum(['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA']))
+      .min(1)
+      .default(['ES256', 'EdDSA', 'PS256', 'RS256'])
+      .describe('Of proofs.'),
+    maxAgeMs: positive
+      .min(1_000)
+      .max(600_000)
+      .default(60_000)
+      .describe('Of a proof, by its `iat`; also how long a nonce is good at least.'),
+    clockSkewMs: z.int().min(0).max(60_000).default(5_000).describe('How far the clocks of clients may be off.'),
+    urls: z
+      .array(z.url({ protocol: /^https?$/ }).regex(/[^/]$/, 'no slash at the end'))
+      .default([])
+      .describe(
+        'Where clients reach this service, as `htu` of a proof says it before the path. Default: the host of the request, if it is served here.',
+      ),
   })
   .prefault({})
 
@@ -95,6 +123,7 @@ export const authenticationSchema = z
       .describe(
         'Policy that gives roles beside `callers`, `bundle` or `bundle:entry/point`: asked with `{"caller": {"id", "spiffe_id"}, "role"}`, its answer remembered for a second.',
       ),
+    dpop: dpopSchema,
     releaseByAnother: z.boolean().default(false).describe('Whether a quarantine is released by somebody else than who began it.'),
     audiences: z
       .array(audience)
@@ -104,7 +133,7 @@ export const authenticationSchema = z
       .array(z.strictObject(issuerFields).refine(hasOneSource, oneSource))
       .default([])
       .describe(
-        'Issuers of access tokens (RFC 9068) that callers bring: `issuer` exactly as `iss` says it, its keys by `jwksUrl` or `jwksFile`; `algorithms`, `types`, `requiredClaims`, `maxLifetimeMs`, `clockSkewMs`; for a URL `refreshMs`, `cooldownMs` between fetches for unknown keys, `maxStaleMs` for which the last good keys count, `timeoutMs`.',
+        'Issuers of access tokens (RFC 9068) that callers bring: `issuer` exactly as `iss` says it, its keys by `jwksUrl` or `jwksFile`; `algorithms`, `types`, `requiredClaims`, `maxLifetimeMs`, `clockSkewMs`; `oneTime` where each token counts once, over restarts; for a URL `refreshMs`, `cooldownMs` between fetches for unknown keys, `maxStaleMs` for which the last good keys count, `timeoutMs`.',
       ),
     subjects: subjectsSchema,
     trustDomains: z

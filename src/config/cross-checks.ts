@@ -55,6 +55,12 @@ export function crossChecks(config: Config): Finding[] {
     ...issuerFaults('authentication', issuers, audiences),
     ...issuerFaults('authentication.subjects', subjects.issuers, subjects.audiences),
   )
+  const { enabled, urls } = config.authentication.dpop
+  if (enabled && urls.length === 0 && config.server.hosts.length === 0 && !isLoopback(config.server.host))
+    faults.push({
+      code: 'config',
+      message: 'authentication.dpop: a proof names the target that it is for: set authentication.dpop.urls or server.hosts',
+    })
   const both = subjects.audiences.find((one) => audiences.includes(one))
   if (both !== undefined)
     faults.push({

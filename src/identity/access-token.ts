@@ -6,6 +6,8 @@ import type { KeySet } from './key-set.ts'
 export interface IssuerRules extends JwtRules {
   /** Exactly as `iss` says it. */
   readonly issuer: string
+  /** Whether each of its tokens counts once. */
+  readonly oneTime: boolean
   /** @returns keys that count, the one of a header among them where it can be had; undefined: none count now */
   readonly keys: (isKnown: (keys: KeySet) => boolean) => Promise<KeySet | undefined>
 }

@@ -42,6 +42,8 @@ export interface ParsedJwt {
   readonly claims: Readonly<Record<string, unknown>>
   /** The claims as JSON text: numbers with the digits that they came with. */
   readonly payload: JsonText
+  /** A key that its header brings, where it may. */
+  readonly jwk: Readonly<Record<string, unknown>> | undefined
 }
 
 export interface JwtRules {
@@ -67,8 +69,11 @@ const limits = { maxDepth: 16, maxMembers: 1_000, forbidPrototypeKeys: true }
 /** Fields of a header that would let a token choose its own key. */
 const keySources = ['jwk', 'jku', 'x5u', 'x5c', 'x5t', 'x5t#S256']
 
-/** @throws PdpError ERR_TOKEN_INVALID */
-export function parseJwt(token: string): ParsedJwt {
+/**
+ * @param bringsKey whether its header may have a `jwk`: a proof of possession is by the key that it brings, a token never
+ * @throws PdpError ERR_TOKEN_INVALID
+ */
+export function parseJwt(token: string, { bringsKey = false } = {}): ParsedJwt {
   if (token.length > maxLength) throw refused('malformed_token', 'it is too long')
   const [first, second] = [token.indexOf('.'), token.indexOf('.', token.indexOf('.') + 1)]
   if (first < 0 || second < 0) throw refused('malformed_token', 'it does not have three parts')
@@ -77,35 +82,44 @@ export function parseJwt(token: string): ParsedJwt {
   // Before anything else: what it says it needs, and is not understood, may change what everything else means.
   if ('crit' in header || 'b64' in header) throw refused('unsupported_crit', 'its header asks for extensions')
   if ('zip' in header || 'enc' in header) throw refused('unsupported_token', 'it is compressed or encrypted')
-  if (keySources.some((name) => name in header)) throw refused('untrusted_key_source', 'its header brings a key')
+  if (keySources.some((name) => name in header && !(bringsKey && name === 'jwk')))
+    throw refused('untrusted_key_source', 'its header brings a key')
   const { alg, kid, typ } = header
   if (typeof alg !== 'string') throw refused('alg_not_allowed', 'its header names no algorithm')
   if (kid !== undefined && (typeof kid !== 'string' || kid.length > 256)) throw refused('unknown_kid', 'its key ID is none')
   if (typ !== undefined && typeof typ !== 'string') throw refused('type_not_allowed', 'its type is none')
   bytesOf(token.slice(second + 1), 'signature')
   const { value: claims, text: payload } = jsonOf(token.slice(first + 1, second), 'payload')
-  return { token, header: { alg, kid, typ }, fields: Object.keys(header), claims, payload }
+  const jwk = typeof header.jwk === 'object' && header.jwk !== null ? (header.jwk as Record<string, unknown>) : undefined
+  return { token, header: { alg, kid, typ }, fields: Object.keys(header), claims, payload, jwk }
 }
 
 /**
  * @param find among keys that are trusted for whoever the token says it is of
  * @throws PdpError ERR_TOKEN_INVALID
  */
-export async function verifyJwt({ token, header, claims }: ParsedJwt, rules: JwtRules, find: KeyFinder, nowMs: number): Promise<void> {
+export async function verifyJwt(parsed: ParsedJwt, rules: JwtRules, find: KeyFinder, nowMs: number): Promise<void> {
+  const { header } = parsed
   if (!rules.algorithms.includes(header.alg)) throw refused('alg_not_allowed', 'its algorithm is not taken')
   if (!rules.types.includes(header.typ?.toLowerCase().replace(/^application\//, '')))
     throw refused('type_not_allowed', 'its type is not taken')
   const key = find(header)
   if (key === undefined) throw refused('unknown_kid', 'its key is not known')
+  await verifySignature(parsed, key)
+  checkClaims(parsed.claims, rules, nowMs)
+}
+
+/** @param key that may have signed, by the algorithm of the header @throws PdpError ERR_TOKEN_INVALID */
+export async function verifySignature({ token, header }: ParsedJwt, key: KeyObject): Promise<void> {
   try {
     await compactVerify(token, key, { algorithms: [header.alg] })
   } catch (cause) {
     throw refused('bad_signature', 'its signature does not verify', cause)
   }
-  checkClaims(claims, rules, nowMs)
 }
 
-function checkClaims(claims: ParsedJwt['claims'], rules: JwtRules, nowMs: number): void {
+/** @throws PdpError ERR_TOKEN_INVALID */
+export function checkClaims(claims: ParsedJwt['claims'], rules: JwtRules, nowMs: number): void {
   const { audiences, required, maxLifetimeMs, clockSkewMs } = rules
   const missing = ['exp', 'aud', ...required].find((name) => claims[name] === undefined)
   if (missing !== undefined) throw refused('missing_claim', `the claim \`${missing}\` is missing`)
@@ -120,18 +134,29 @@ function checkClaims(claims: ParsedJwt['claims'], rules: JwtRules, nowMs: number
     throw refused('lifetime_too_long', 'it lives for too long')
 }
 
+/** What whoever shows a token has shown beside it. */
+export interface Shown {
+  /** SHA-256 of the certificate of the connection, base64url; undefined: there was none. */
+  readonly certificate: string | undefined
+  /** Thumbprint of the key of a proof; undefined: there was none. */
+  readonly thumbprint: string | undefined
+}
+
 /**
  * A token that is bound to a key is nobody's without that key: to a certificate (RFC 8705 §3.1) it is held against the one of the
- * connection; bound in another way it is not taken as a bearer token, which would undo what it is bound for (RFC 9449 §7.2).
- * @param certificate SHA-256 of what the peer showed, base64url; undefined: it showed none
+ * connection, to a key for proofs against that of the proof. It is not taken as a bearer token, which would undo what it is bound for
+ * (RFC 9449 §7.2), nor a bearer token with a proof.
  * @throws PdpError ERR_TOKEN_INVALID
  */
-export function checkBinding({ cnf }: ParsedJwt['claims'], certificate: string | undefined): void {
-  if (cnf === undefined) return
-  if (typeof cnf !== 'object' || cnf === null || Array.isArray(cnf)) throw refused('malformed_claim', 'the claim `cnf` is none')
-  const { 'x5t#S256': bound, ...others } = cnf as Record<string, unknown>
-  if (Object.keys(others).length > 0 || bound === undefined) throw refused('wrong_binding', 'it is bound to what was not shown')
-  if (bound !== certificate) throw refused('wrong_binding', 'it is bound to another certificate than that of the connection')
+export function checkBinding({ cnf }: ParsedJwt['claims'], { certificate, thumbprint }: Shown): void {
+  if (cnf !== undefined && (typeof cnf !== 'object' || cnf === null || Array.isArray(cnf)))
+    throw refused('malformed_claim', 'the claim `cnf` is none')
+  const { 'x5t#S256': boundCertificate, jkt, ...others } = (cnf ?? {}) as Record<string, unknown>
+  const isBound = boundCertificate !== undefined || jkt !== undefined
+  if (Object.keys(others).length > 0 || (cnf !== undefined && !isBound)) throw refused('wrong_binding', 'it is bound to what was not shown')
+  if (boundCertificate !== undefined && boundCertificate !== certificate)
+    throw refused('wrong_binding', 'it is bound to another certificate than that of the connection')
+  if (jkt !== thumbprint) throw refused('wrong_binding', 'its key for proofs is not the one that was shown')
 }
 
 /** @returns milliseconds */

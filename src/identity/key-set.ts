@@ -9,7 +9,7 @@ import type { JwtHeader } from './jwt.ts'
 const limits = { maxDepth: 16, maxMembers: 10_000, forbidPrototypeKeys: true }
 const setSchema = z.looseObject({ spiffe_sequence: z.int().min(0).optional(), keys: z.array(z.looseObject({ kty: z.string() })).max(200) })
 
-interface PublicKey {
+export interface PublicKey {
   readonly kid: string | undefined
   /** Algorithms that it can be for. */
   readonly algorithms: readonly string[]
@@ -41,7 +41,7 @@ export class KeySet {
     const parsed = setSchema.safeParse(value)
     if (!parsed.success) throw new PdpError('ERR_CONFIG_INVALID', 'the key set is none: it must have a list `keys`')
     this.sequence = parsed.data.spiffe_sequence
-    const keys = parsed.data.keys.flatMap((jwk) => keyOf(jwk as JsonWebKey & Record<string, unknown>, use))
+    const keys = parsed.data.keys.flatMap((jwk) => publicKeyOf(jwk, use) ?? [])
     // Of two keys under one name it cannot be told which is meant.
     this.#keys = keys.filter(({ kid }) => kid === undefined || keys.filter((one) => one.kid === kid).length === 1)
   }
@@ -58,23 +58,23 @@ export class KeySet {
   }
 }
 
-/** @returns nothing for a key that must not verify signatures of tokens */
-function keyOf(jwk: JsonWebKey & Record<string, unknown>, wanted: 'sig' | 'jwt-svid'): PublicKey[] {
+/** @returns undefined for a key that must not verify signatures of tokens */
+export function publicKeyOf(jwk: Readonly<Record<string, unknown>>, wanted: 'sig' | 'jwt-svid'): PublicKey | undefined {
   const { kty, crv, use, key_ops: operations, alg, kid } = jwk
   // A private key that was published is known to everybody.
-  if ('d' in jwk || 'k' in jwk) return []
-  if (use !== wanted && !(wanted === 'sig' && use === undefined)) return []
-  if (operations !== undefined && !(Array.isArray(operations) && operations.includes('verify'))) return []
-  if (kid !== undefined && typeof kid !== 'string') return []
+  if ('d' in jwk || 'k' in jwk) return undefined
+  if (use !== wanted && !(wanted === 'sig' && use === undefined)) return undefined
+  if (operations !== undefined && !(Array.isArray(operations) && operations.includes('verify'))) return undefined
+  if (kid !== undefined && typeof kid !== 'string') return undefined
   const possible =
     kty === 'EC' ? [curves[String(crv)]] : kty === 'RSA' ? rsa : kty === 'OKP' && crv === 'Ed25519' ? ['EdDSA', 'Ed25519'] : []
   const algorithms = possible.filter((one) => one !== undefined && (alg === undefined || alg === one)) as string[]
-  if (algorithms.length === 0) return []
+  if (algorithms.length === 0) return undefined
   try {
-    const key = createPublicKey({ key: jwk, format: 'jwk' })
+    const key = createPublicKey({ key: jwk as JsonWebKey, format: 'jwk' })
     const { modulusLength = minRsaBits, publicExponent = 65_537n } = key.asymmetricKeyDetails ?? {}
-    return modulusLength < minRsaBits || publicExponent < 3n ? [] : [{ kid: kid as string | undefined, algorithms, key }]
+    return modulusLength < minRsaBits || publicExponent < 3n ? undefined : { kid, algorithms, key }
   } catch {
-    return []
+    return undefined
   }
 }

@@ -7,6 +7,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { PdpError } from '../errors.ts'
 import { BundleStore } from './bundle-store.ts'
 import { IsolationStore } from './isolation-store.ts'
+import { SeenStore } from './seen-store.ts'
 
 const tokenFile = 'admin.token'
 
@@ -16,6 +17,7 @@ export class StateFolder {
   readonly #database: DatabaseSync
   readonly bundles: BundleStore
   readonly isolations: IsolationStore
+  readonly seen: SeenStore
 
   /**
    * Opens and locks the folder; the lock ends with the process, however it ends.
@@ -30,6 +32,7 @@ export class StateFolder {
       this.#database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL')
       this.bundles = new BundleStore(this.#database, join(path, 'bundles'), join(path, 'state.db-wal'))
       this.isolations = new IsolationStore(this.#database)
+      this.seen = new SeenStore(this.#database)
     } catch (cause) {
       if (cause instanceof PdpError) throw cause
       throw new PdpError('ERR_STATE_UNUSABLE', `the state folder \`${path}\` cannot be used: ${(cause as Error).message}`, { cause })

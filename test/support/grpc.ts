@@ -40,6 +40,8 @@ export interface Outcome {
   readonly message: Message
   /** Metadata before the message. */
   readonly headers: Record<string, unknown>
+  /** Metadata of an error. */
+  readonly trailers?: Record<string, unknown>
 }
 
 /** One call of one message; an error is an outcome like any other. */
@@ -53,7 +55,13 @@ export function call(
   return new Promise((resolve) => {
     let headers = {}
     const sent = client[method](message, metadataOf(metadata), options, (error: ServiceError | null, answer: Message) =>
-      resolve({ code: error?.code ?? 0, details: error?.details ?? '', message: answer, headers }),
+      resolve({
+        code: error?.code ?? 0,
+        details: error?.details ?? '',
+        message: answer,
+        headers,
+        ...(error !== null && { trailers: error.metadata.getMap() }),
+      }),
     )
     sent.on('metadata', (received: Metadata) => (headers = received.getMap()))
   })

@@ -20,6 +20,8 @@ export interface CallStatus {
   readonly code: grpc
   readonly details: string
   readonly requestId: string
+  /** For the client's next proof. */
+  readonly nonce: string | undefined
 }
 
 /** The status that a call ends with; what failed is logged. */
@@ -31,5 +33,5 @@ export function toCallStatus(error: PdpError, correlationId: string, path: strin
     log.error({ ...facts, cause: error.cause instanceof Error ? error.cause.stack : undefined }, error.message)
   } else log.info(facts, `refused: ${error.message}`)
   // Half a surrogate pair cannot be sent.
-  return { code, details: `${error.code}: ${error.message}`.toWellFormed(), requestId: correlationId }
+  return { code, details: `${error.code}: ${error.message}`.toWellFormed(), requestId: correlationId, nonce: error.challenge?.nonce }
 }

@@ -8,6 +8,8 @@ import { peerOfMark, sessionField } from './session-peers.ts'
 export interface Call {
   /** `/package.Service/Method` */
   readonly path: string
+  /** `:authority` */
+  readonly host: string
   /** Who is at the other end of the connection. */
   readonly peer: Caller
   /** Every value of a field of the metadata; Node joins repeated ones with a comma, where it may. */
@@ -22,6 +24,7 @@ export type UnaryMethod = (message: Buffer, call: Call) => UnaryAnswer | Promise
 export function callOf(call: ServerUnaryCall<Buffer, Uint8Array> | ServerDuplexStream<Buffer, Uint8Array>): Call {
   return {
     path: call.getPath(),
+    host: call.getHost(),
     peer: peerOfMark(call.metadata.get(sessionField)[0]?.toString()),
     values: (name) => call.metadata.get(name).map(String),
   }
@@ -42,8 +45,10 @@ export function toHandler(method: UnaryMethod): handleUnaryCall<Buffer, Uint8Arr
 }
 
 /** The status as grpc-js takes it. */
-export function toServiceError({ code, details, requestId }: CallStatus): { code: number; details: string; metadata: Metadata } {
-  return { code, details, metadata: requestIdMetadata(requestId) }
+export function toServiceError({ code, details, requestId, nonce }: CallStatus): { code: number; details: string; metadata: Metadata } {
+  const metadata = requestIdMetadata(requestId)
+  if (nonce !== undefined) metadata.set('dpop-nonce', nonce)
+  return { code, details, metadata }
 }
 
 export function requestIdMetadata(id: string): Metadata {

@@ -43,6 +43,10 @@ export class DirectCall implements Call, WaitingCall {
     return this.#headers[':path'] as string
   }
 
+  get host(): string {
+    return this.#headers[':authority'] ?? ''
+  }
+
   get peer(): Caller {
     return peerOfSession(this.#stream.session)
   }
@@ -131,9 +135,15 @@ export class DirectCall implements Call, WaitingCall {
     stream.end(framed)
   }
 
-  #sendStatus({ code, details, requestId }: CallStatus): void {
+  #sendStatus({ code, details, requestId, nonce }: CallStatus): void {
     const stream = this.#stream
-    const fields = { ...answerFields, 'grpc-status': String(code), 'grpc-message': encodeURI(details), 'x-request-id': requestId }
+    const fields = {
+      ...answerFields,
+      'grpc-status': String(code),
+      'grpc-message': encodeURI(details),
+      'x-request-id': requestId,
+      ...(nonce !== undefined && { 'dpop-nonce': nonce }),
+    }
     stream.respond(fields, statusOptions)
     // Nothing more is read from a client that has its answer.
     if (!stream.readableEnded) stream.close(constants.NGHTTP2_NO_ERROR)

@@ -17,7 +17,12 @@ export function correlationOf(call: Call): string {
 export function factsOf(call: Call, id: string, door: string, scope: Admission | undefined): RequestFacts | Promise<RequestFacts> {
   const credentials = call.values('authorization')
   if (credentials.length > 1) throw ambiguousCredentials()
-  const caller = admit(scope, credentials[0], call.peer)
+  const caller = admit(scope, credentials[0], call.peer, () => ({
+    proofs: call.values('dpop').flatMap((value) => value.split(',')),
+    method: 'POST',
+    host: call.host,
+    path: call.path,
+  }))
   const trace = childSpan(only(call, 'traceparent'))
   return whenKnown(caller, (caller) => ({ door, correlationId: id, trace, caller }))
 }

@@ -34,7 +34,8 @@ export function errorAnswer(error: PdpError, correlationId: string, method: stri
     headers: {
       ...jsonHeaders,
       ...(status === 503 && { 'retry-after': String(retryAfterS) }),
-      ...(status === 401 && { 'www-authenticate': 'Bearer' }),
+      ...(status === 401 && { 'www-authenticate': error.challenge?.authenticate ?? 'Bearer' }),
+      ...(error.challenge?.nonce !== undefined && { 'dpop-nonce': error.challenge.nonce }),
     },
     body: errorText(error, correlationId),
   }

@@ -2,9 +2,9 @@
 // Not where identities come from: verifiers are passed in.
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
-import type { FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Caller } from '../../decision/request.ts'
-import { type Admission, admit } from '../admission.ts'
+import { type Admission, admit, nextNonceOf, type ProvenRequest } from '../admission.ts'
 import { connectionOf, peerOfConnection } from '../secure-connections.ts'
 
 const admitted = new WeakMap<FastifyRequest, Caller>()
@@ -19,9 +19,12 @@ export function callerOf(request: FastifyRequest): Caller {
  * Lets in whom a scope admits.
  * @throws PdpError ERR_UNAUTHENTICATED, ERR_FORBIDDEN
  */
-export function requireAdmission(admission: Admission): (request: FastifyRequest) => Promise<void> {
-  return async (request) => {
-    admitted.set(request, await callerOfRequest(request.raw, admission))
+export function requireAdmission(admission: Admission): (request: FastifyRequest, reply: FastifyReply) => Promise<void> {
+  return async (request, reply) => {
+    const caller = await callerOfRequest(request.raw, admission)
+    admitted.set(request, caller)
+    const nonce = nextNonceOf(caller)
+    if (nonce !== undefined) reply.header('dpop-nonce', nonce)
   }
 }
 
@@ -31,7 +34,14 @@ export function requireAdmission(admission: Admission): (request: FastifyRequest
  * @throws PdpError as admit
  */
 export function callerOfRequest(request: IncomingMessage, admission: Admission | undefined): Caller | Promise<Caller> {
-  return admit(admission, request.headers.authorization, peerOfSocket(request.socket))
+  return admit(admission, request.headers.authorization, peerOfSocket(request.socket), () => provenOf(request))
+}
+
+function provenOf({ headers, method = '', url = '' }: IncomingMessage): ProvenRequest {
+  const { dpop, host = '' } = headers
+  // Node joins a repeated field by a comma, which no proof has.
+  const proofs = dpop === undefined ? [] : [dpop].flat().flatMap((value) => value.split(','))
+  return { proofs, method, host, path: url.split('?', 1)[0] as string }
 }
 
 /** One object for each connection. */
