@@ -28,7 +28,7 @@ export async function createCallerTokens(
 ): Promise<ClosableCallerTokens> {
   const { issuers, audiences, dpop } = authentication
   const tokenRules = { where: 'authentication.issuers', issuers, audiences, svidKeys: svidKeysOf(authentication, domains) }
-  const { verify, ...verifier } = await createTokenVerifier(tokenRules, stores, onError)
+  const { verify, takesOpaque, ...verifier } = await createTokenVerifier(tokenRules, stores, onError)
   const proofRules: ProofRules | undefined = dpop.enabled
     ? {
         ...dpop,
@@ -39,7 +39,7 @@ export async function createCallerTokens(
     : undefined
   return {
     ...verifier,
-    tokens: verify && { verify: verifyShown, proofAlgorithms: proofRules?.algorithms },
+    tokens: verify && { verify: verifyShown, takesOpaque, proofAlgorithms: proofRules?.algorithms },
   }
 
   async function verifyShown({ token, certificate, request }: ShownToken): Promise<AdmittedToken> {

@@ -28,11 +28,11 @@ export async function createSubjectTokens(
 ): Promise<SubjectTokens> {
   const { issuers, audiences } = authentication.subjects
   const svidKeys = audiences.length === 0 ? undefined : svidKeysOf(authentication, domains)
-  const { verify, ...verifier } = await createTokenVerifier(
-    { where: 'authentication.subjects.issuers', issuers, audiences, svidKeys },
-    stores,
-    onError,
-  )
+  const {
+    verify,
+    takesOpaque: _,
+    ...verifier
+  } = await createTokenVerifier({ where: 'authentication.subjects.issuers', issuers, audiences, svidKeys }, stores, onError)
   const claims = new Map(issuers.map((one) => [one.issuer, one.claims]))
   return {
     ...verifier,

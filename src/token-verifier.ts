@@ -1,13 +1,14 @@
-// JSON Web Tokens that one kind of bearer brings, callers or subjects: access tokens of issuers and JWT-SVIDs of trust domains, by
+// Tokens that one kind of bearer brings, callers or subjects: access tokens of issuers and JWT-SVIDs of trust domains, by
 // the rules and for the audiences of that kind, and what of them was revoked. How a token is read and verified is known below
 // src/identity/; what becomes of one that was verified, where it is asked for.
 import { createHash } from 'node:crypto'
 import type { Config } from './config.ts'
 import type { JsonText } from './decision/request.ts'
 import { PdpError } from './errors.ts'
-import { holderOf, type IssuerRules, type TokenHolder, verifyAccessToken } from './identity/access-token.ts'
+import { holderOf, type IssuerRules, inspectAccessToken, type TokenHolder, verifyAccessToken } from './identity/access-token.ts'
 import { readKeySet, replaceEach } from './identity/files.ts'
-import { type ParsedJwt, parseJwt, refused } from './identity/jwt.ts'
+import { Introspection } from './identity/introspection.ts'
+import { looksLikeJwt, type ParsedJwt, parseJwt, refused } from './identity/jwt.ts'
 import { verifyJwtSvid } from './identity/jwt-svid.ts'
 import type { KeySet } from './identity/key-set.ts'
 import { RemoteKeys } from './identity/remote-keys.ts'
@@ -46,6 +47,8 @@ export interface TokenVerifier {
    * @throws PdpError ERR_TOKEN_INVALID, ERR_REVOKED, ERR_REPLAYED, ERR_OVERLOADED
    */
   readonly verify: ((token: string, nowMs: number, isBound?: BindingCheck) => Promise<VerifiedToken>) | undefined
+  /** Whether tokens are taken that only their issuer can read. */
+  readonly takesOpaque: boolean
   /** Issuers whose keys cannot be had. */
   notReady(): string[]
   close(): void
@@ -65,7 +68,7 @@ export async function createTokenVerifier(
   { isolations, seen }: TokenStores,
   onError: ErrorLog,
 ): Promise<TokenVerifier> {
-  const sources = new Map(issuers.map((one) => [one.issuer, keysOf(one, where, onError)]))
+  const sources = new Map(issuers.map((one) => [one.issuer, sourceOf(one, where, onError)]))
   const rules = new Map<unknown, IssuerRules>(
     issuers.map((one) => [
       one.issuer,
@@ -73,14 +76,16 @@ export async function createTokenVerifier(
         ...one,
         types: one.types.map((type) => type.toLowerCase().replace(/^application\//, '')),
         audiences,
-        required: one.requiredClaims,
-        keys: (sources.get(one.issuer) as Source).keys,
+        required: one.requiredClaims ?? (one.introspection === undefined ? ofAccessTokens : ofInspected),
+        ...(sources.get(one.issuer) as Source),
       },
     ]),
   )
+  const inspecting = [...rules.values()].find(({ inspect }) => inspect !== undefined)
   await Promise.all([...sources.values()].map((source) => source.start()))
   return {
     verify: issuers.length > 0 || svidKeys !== undefined ? verify : undefined,
+    takesOpaque: inspecting !== undefined,
     notReady: () =>
       [...sources].flatMap(([issuer, { isUsable }]) => (isUsable() ? [] : [`the keys of the issuer \`${issuer}\` cannot be had`])),
     close() {
@@ -89,16 +94,27 @@ export async function createTokenVerifier(
   }
 
   async function verify(token: string, nowMs: number, isBound?: BindingCheck): Promise<VerifiedToken> {
-    const parsed = parseJwt(token)
-    const rule = rules.get(parsed.claims.iss)
-    const verified = rule === undefined ? await verifySvid(parsed, nowMs) : await verifyAccess(parsed, rule, nowMs)
-    await isBound?.(parsed.claims)
-    checkRevoked(verified, parsed.header.kid, nowMs)
+    // Of what is no JSON Web Token by its form, only one issuer can know what it is.
+    const parsed = inspecting === undefined || looksLikeJwt(token) ? parseJwt(token) : undefined
+    const rule = parsed === undefined ? inspecting : rules.get(parsed.claims.iss)
+    const verified = await verifyBy(rule, token, parsed, nowMs)
+    await isBound?.(verified.claims)
+    checkRevoked(verified, parsed?.header.kid, nowMs)
     if (rule?.oneTime === true) spend(verified, rule)
     return verified
   }
 
-  async function verifyAccess(parsed: ParsedJwt, rule: IssuerRules, nowMs: number): Promise<VerifiedToken> {
+  async function verifyBy(
+    rule: IssuerRules | undefined,
+    token: string,
+    parsed: ParsedJwt | undefined,
+    nowMs: number,
+  ): Promise<VerifiedToken> {
+    if (rule?.inspect !== undefined) {
+      return { authority: rule.issuer, isSvid: false, ...(await inspectAccessToken(token, { ...rule, inspect: rule.inspect }, nowMs)) }
+    }
+    if (parsed === undefined) throw refused('malformed_token', 'it is none')
+    if (rule === undefined) return verifySvid(parsed, nowMs)
     const holder = await verifyAccessToken(parsed, rule, nowMs)
     return { authority: rule.issuer, isSvid: false, holder, claims: parsed.claims, payload: parsed.payload }
   }
@@ -130,22 +146,36 @@ export async function createTokenVerifier(
   }
 }
 
-interface Source {
-  readonly keys: IssuerRules['keys']
+/** RFC 9068 §2.2, beside `exp` and `aud`. */
+const ofAccessTokens = ['iss', 'sub', 'client_id', 'iat', 'jti']
+const ofInspected = ['sub']
+
+interface Source extends Pick<IssuerRules, 'keys' | 'inspect'> {
   start(): Promise<void>
   isUsable(): boolean
   close(): void
 }
 
-function keysOf(
-  { issuer, jwksUrl, jwksFile, refreshMs, cooldownMs, maxStaleMs, timeoutMs }: TokenRules['issuers'][number],
-  where: string,
-  onError: ErrorLog,
-): Source {
+/** How tokens of an issuer are verified. */
+function sourceOf(rules: TokenRules['issuers'][number], where: string, onError: ErrorLog): Source {
+  const { issuer, jwksUrl, jwksFile, introspection, refreshMs, cooldownMs, maxStaleMs, timeoutMs } = rules
+  if (introspection !== undefined) {
+    const { keyFile, keyAlgorithm, keyId, audience = issuer, ...known } = introspection
+    const key = keyFile === undefined ? undefined : { file: keyFile, algorithm: keyAlgorithm, id: keyId }
+    const asked = new Introspection({ ...known, key, audience, timeoutMs, onError })
+    return {
+      keys: async () => undefined,
+      inspect: (token, nowMs) => asked.inspect(token, nowMs),
+      start: async () => {},
+      isUsable: () => true,
+      close: () => asked.close(),
+    }
+  }
   if (jwksUrl !== undefined) {
     const remote = new RemoteKeys({ url: jwksUrl, refreshMs, cooldownMs, maxStaleMs, timeoutMs, onError })
     return {
       keys: (isKnown) => remote.get(isKnown),
+      inspect: undefined,
       start: () => remote.start(),
       isUsable: () => remote.isUsable,
       close: () => remote.close(),
@@ -158,5 +188,5 @@ function keysOf(
     set = read()
   }
   const stop = watchFiles([file], () => void replaceEach([change], (_, message) => onError(message)))
-  return { keys: async () => set, start: async () => {}, isUsable: () => true, close: stop }
+  return { keys: async () => set, inspect: undefined, start: async () => {}, isUsable: () => true, close: stop }
 }

@@ -2,23 +2,15 @@
 // happens to an archive: it is handed on.
 // @see https://www.openpolicyagent.org/docs/management-bundles
 import { readFileSync } from 'node:fs'
-import { request as httpRequest, type IncomingMessage } from 'node:http'
-import { request as httpsRequest } from 'node:https'
 import { PdpError, toPdpError } from '../errors.ts'
-
-/** Files in PEM. */
-export interface PullTls {
-  readonly caFile?: string | undefined
-  readonly certFile?: string | undefined
-  readonly keyFile?: string | undefined
-}
+import { type ClientTls, readBody, sendTo } from '../network/client.ts'
 
 export interface PullOptions {
   readonly url: string
   /** File with a bearer token, read for each request. */
   readonly tokenFile?: string | undefined
   /** How an https server is known, and how it knows this service; absent: the system's authorities, and not at all. */
-  readonly tls?: PullTls | undefined
+  readonly tls?: ClientTls | undefined
   /** Between two requests, and behind the first failure. Milliseconds. */
   readonly minDelayMs: number
   /** Behind many failures. Milliseconds. */
@@ -74,14 +66,14 @@ export function pull(options: PullOptions, take: (archive: Buffer) => Promise<vo
   }
 
   async function request(etag: string | undefined): Promise<{ archive?: Buffer; etag?: string | undefined; isLongPoll: boolean }> {
-    const { url, tokenFile, timeoutMs, longPollMs, maxBytes } = options
+    const { url, tokenFile, tls, timeoutMs, longPollMs, maxBytes } = options
     const signal = AbortSignal.any([closing.signal, AbortSignal.timeout(timeoutMs + longPollMs)])
     const headers: Record<string, string> = {
       ...(etag !== undefined && { 'if-none-match': etag }),
       ...(tokenFile !== undefined && { authorization: `Bearer ${readFileSync(tokenFile, 'utf8').trim()}` }),
       ...(longPollMs > 0 && { prefer: `modes=snapshot;wait=${Math.round(longPollMs / 1_000)}` }),
     }
-    const response = await send(url, headers, signal).catch((cause: Error) => {
+    const response = await sendTo(url, { headers, tls, signal }).catch((cause: Error) => {
       throw failed(signal.aborted && !closing.signal.aborted ? 'it took too long' : cause.message, cause)
     })
     const { statusCode: status = 0, headers: answered } = response
@@ -95,24 +87,12 @@ export function pull(options: PullOptions, take: (archive: Buffer) => Promise<vo
       response.destroy()
       throw failed(status >= 300 && status < 400 ? 'it redirects, which is not followed' : `the status is ${status}`)
     }
-    return { archive: await readBody(response, maxBytes, signal), etag: answered.etag, isLongPoll }
-  }
-
-  /** Redirects are not followed: what they lead to would get the credentials. */
-  function send(url: string, headers: Record<string, string>, signal: AbortSignal): Promise<IncomingMessage> {
-    return new Promise((resolve, reject) => {
-      const sent = url.startsWith('https:')
-        ? httpsRequest(url, { ...credentials(), headers, signal, agent: false, minVersion: 'TLSv1.2' })
-        : httpRequest(url, { headers, signal, agent: false })
-      sent.on('response', resolve).on('error', reject).end()
+    const tooLong = () => new PdpError('ERR_BUNDLE_TOO_LARGE', `the bundle of \`${url}\` has more than \`${maxBytes}\` bytes`)
+    const archive = await readBody(response, maxBytes, tooLong).catch((cause: Error) => {
+      if (cause instanceof PdpError) throw cause
+      throw failed(signal.aborted ? 'it took too long' : `the download broke off: ${cause.message}`, cause)
     })
-  }
-
-  /** Read for each request, as they are replaced while the service runs. */
-  function credentials() {
-    const { caFile, certFile, keyFile } = options.tls ?? {}
-    const read = (file: string | undefined) => (file === undefined ? undefined : readFileSync(file))
-    return { ca: read(caFile), cert: read(certFile), key: read(keyFile) }
+    return { archive, etag: answered.etag, isLongPoll }
   }
 
   async function pause(failures: number): Promise<void> {
@@ -131,22 +111,5 @@ export function pull(options: PullOptions, take: (archive: Buffer) => Promise<vo
 
   function failed(what: string, cause?: unknown): PdpError {
     return new PdpError('ERR_FILE', `the bundle server \`${options.url}\` fails: ${what}`, { cause })
-  }
-
-  async function readBody(response: IncomingMessage, maxBytes: number, signal: AbortSignal): Promise<Buffer> {
-    const parts: Buffer[] = []
-    let bytes = 0
-    try {
-      for await (const part of response as AsyncIterable<Buffer>) {
-        bytes += part.length
-        if (bytes > maxBytes)
-          throw new PdpError('ERR_BUNDLE_TOO_LARGE', `the bundle of \`${options.url}\` has more than \`${maxBytes}\` bytes`)
-        parts.push(part)
-      }
-    } catch (cause) {
-      if (cause instanceof PdpError) throw cause
-      throw failed(signal.aborted ? 'it took too long' : `the download broke off: ${(cause as Error).message}`, cause)
-    }
-    return Buffer.concat(parts)
   }
 }

@@ -2,17 +2,36 @@
 import { z } from 'zod'
 import { positive } from './numbers.ts'
 
-/** Without what tells where its keys are from. */
+const algorithm = z.enum(['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA'])
+
+/** One of the three that tell how its tokens are verified is there. */
 const issuerFields = {
   issuer: z.string().min(1).max(2_048),
   jwksUrl: z.url({ protocol: /^https?$/ }).optional(),
   jwksFile: z.string().min(1).optional(),
-  algorithms: z
-    .array(z.enum(['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA']))
-    .min(1)
-    .default(['RS256', 'PS256', 'ES256', 'EdDSA']),
+  introspection: z
+    .strictObject({
+      url: z.url({ protocol: /^https?$/ }),
+      clientId: z.string().min(1).max(512),
+      keyFile: z.string().min(1).optional(),
+      keyAlgorithm: algorithm.default('ES256'),
+      keyId: z.string().min(1).max(256).optional(),
+      audience: z.string().min(1).max(2_048).optional(),
+      tls: z
+        .strictObject({ caFile: z.string().min(1), certFile: z.string().min(1), keyFile: z.string().min(1) })
+        .partial()
+        .refine(({ certFile, keyFile }) => (certFile === undefined) === (keyFile === undefined), 'both `certFile` and `keyFile`, or none')
+        .optional(),
+      cacheMs: z.int().min(0).max(300_000).default(10_000),
+    })
+    .refine(
+      ({ keyFile, tls }) => keyFile !== undefined || tls?.certFile !== undefined,
+      'the service says who it is by `keyFile` or by `tls`',
+    )
+    .optional(),
+  algorithms: z.array(algorithm).min(1).default(['RS256', 'PS256', 'ES256', 'EdDSA']),
   types: z.array(z.string().min(1)).min(1).default(['at+jwt']),
-  requiredClaims: z.array(z.string().min(1)).default(['iss', 'sub', 'client_id', 'iat', 'jti']), // RFC 9068 §2.2, beside exp and aud
+  requiredClaims: z.array(z.string().min(1)).optional(),
   maxLifetimeMs: positive.default(3_600_000),
   clockSkewMs: z.int().min(0).max(60_000).default(30_000),
   oneTime: z.boolean().default(false),
@@ -21,9 +40,9 @@ const issuerFields = {
   maxStaleMs: positive.default(3_600_000),
   timeoutMs: positive.default(5_000),
 }
-const hasOneSource = ({ jwksUrl, jwksFile }: { jwksUrl?: string | undefined; jwksFile?: string | undefined }) =>
-  (jwksUrl === undefined) !== (jwksFile === undefined)
-const oneSource = { message: 'one of `jwksUrl` and `jwksFile`' }
+const hasOneSource = ({ jwksUrl, jwksFile, introspection }: { jwksUrl?: unknown; jwksFile?: unknown; introspection?: unknown }) =>
+  [jwksUrl, jwksFile, introspection].filter((one) => one !== undefined).length === 1
+const oneSource = { message: 'one of `jwksUrl`, `jwksFile` and `introspection`' }
 const audience = z.string().min(1).max(512)
 
 const subjectsSchema = z
@@ -61,11 +80,7 @@ const dpopSchema = z
       .default(false)
       .describe('Whether callers may bring access tokens that are bound to a key, with a proof for each request (RFC 9449).'),
     nonces: z.boolean().default(true).describe('Whether a proof needs a nonce of this service, so that none can be made ahead.'),
-    algorithms: z
-      .array(z.enum(['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA']))
-      .min(1)
-      .default(['ES256', 'EdDSA', 'PS256', 'RS256'])
-      .describe('Of proofs.'),
+    algorithms: z.array(algorithm).min(1).default(['ES256', 'EdDSA', 'PS256', 'RS256']).describe('Of proofs.'),
     maxAgeMs: positive
       .min(1_000)
       .max(600_000)
@@ -133,7 +148,7 @@ export const authenticationSchema = z
       .array(z.strictObject(issuerFields).refine(hasOneSource, oneSource))
       .default([])
       .describe(
-        'Issuers of access tokens (RFC 9068) that callers bring: `issuer` exactly as `iss` says it, its keys by `jwksUrl` or `jwksFile`; `algorithms`, `types`, `requiredClaims`, `maxLifetimeMs`, `clockSkewMs`; `oneTime` where each token counts once, over restarts; for a URL `refreshMs`, `cooldownMs` between fetches for unknown keys, `maxStaleMs` for which the last good keys count, `timeoutMs`.',
+        'Issuers of access tokens (RFC 9068) that callers bring: `issuer` exactly as `iss` says it, its keys by `jwksUrl` or `jwksFile`, or `introspection` (RFC 7662) for tokens that only the issuer can read: `url`, `clientId`, `keyFile` (private key in PEM, with `keyAlgorithm`, `keyId` and the `audience` of assertions) or `tls` (`certFile`, `keyFile`, `caFile`), `cacheMs` for which an answer is believed at most; `algorithms`, `types`, `requiredClaims` (beside `exp` and `aud`; those of RFC 9068, `sub` behind an introspection), `maxLifetimeMs`, `clockSkewMs`; `oneTime` where each token counts once, over restarts; for a URL `refreshMs`, `cooldownMs` between fetches for unknown keys, `maxStaleMs` for which the last good keys count, `timeoutMs`.',
       ),
     subjects: subjectsSchema,
     trustDomains: z

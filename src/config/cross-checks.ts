@@ -102,8 +102,11 @@ function issuerFaults(
   const faults: string[] = []
   if (issuers.length > 0 && audiences.length === 0) faults.push(`tokens are believed for an audience only: set ${where}.audiences`)
   if (new Set(issuers.map(({ issuer }) => issuer)).size < issuers.length) faults.push('an issuer is given twice')
-  for (const { jwksUrl } of issuers) {
-    if (jwksUrl?.startsWith('http:') && !isLoopback(new URL(jwksUrl).hostname)) faults.push(`\`${jwksUrl}\` is not https`)
+  for (const { jwksUrl, introspection } of issuers) {
+    const url = jwksUrl ?? introspection?.url
+    if (url?.startsWith('http:') && !isLoopback(new URL(url).hostname)) faults.push(`\`${url}\` is not https`)
   }
+  if (issuers.filter(({ introspection }) => introspection !== undefined).length > 1)
+    faults.push('a token that only its issuer can read does not say whose it is: only one may have `introspection`')
   return faults.map((message) => ({ code: 'config', message: `${where}.issuers: ${message}` }))
 }

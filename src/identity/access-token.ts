@@ -1,6 +1,7 @@
 // OAuth access tokens as JSON Web Tokens: whose token it is, by the rules of the issuer that it names and by no other's.
 // @see RFC 9068
-import { type JwtRules, type ParsedJwt, refused, verifyJwt } from './jwt.ts'
+import type { JsonText } from '../decision/request.ts'
+import { checkClaims, type JwtRules, maxLength, type ParsedJwt, refused, verifyJwt } from './jwt.ts'
 import type { KeySet } from './key-set.ts'
 
 export interface IssuerRules extends JwtRules {
@@ -10,6 +11,8 @@ export interface IssuerRules extends JwtRules {
   readonly oneTime: boolean
   /** @returns keys that count, the one of a header among them where it can be had; undefined: none count now */
   readonly keys: (isKnown: (keys: KeySet) => boolean) => Promise<KeySet | undefined>
+  /** Instead of keys: asks the issuer. @returns the claims as JSON text @throws PdpError ERR_TOKEN_INVALID */
+  readonly inspect: ((token: string, nowMs: number) => Promise<JsonText>) | undefined
 }
 
 /** Whose a token is, and what it was given for. */
@@ -26,6 +29,23 @@ export async function verifyAccessToken(parsed: ParsedJwt, rules: IssuerRules, n
   if (keys === undefined) throw refused('unknown_kid', 'the keys of its issuer cannot be had')
   await verifyJwt(parsed, rules, keys.find, nowMs)
   return holderOf(parsed.claims)
+}
+
+/**
+ * Asks the issuer of a token that only it can read.
+ * @throws PdpError ERR_TOKEN_INVALID
+ */
+export async function inspectAccessToken(
+  token: string,
+  rules: IssuerRules & { readonly inspect: NonNullable<IssuerRules['inspect']> },
+  nowMs: number,
+): Promise<{ readonly holder: TokenHolder; readonly claims: ParsedJwt['claims']; readonly payload: JsonText }> {
+  if (token.length > maxLength || !/^[A-Za-z0-9._~+/-]+=*$/.test(token)) throw refused('malformed_token', 'it is none')
+  const payload = await rules.inspect(token, nowMs)
+  const claims = JSON.parse(payload) as ParsedJwt['claims']
+  if (claims.iss !== undefined && claims.iss !== rules.issuer) throw refused('unknown_issuer', 'it is of another issuer')
+  checkClaims(claims, rules, nowMs)
+  return { holder: holderOf(claims), claims, payload }
 }
 
 /** @param claims that were verified @throws PdpError ERR_TOKEN_INVALID for what is not of its type */

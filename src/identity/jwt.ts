@@ -26,6 +26,8 @@ export type TokenFault =
   | 'issued_in_future'
   | 'lifetime_too_long'
   | 'wrong_binding'
+  | 'inactive'
+  | 'not_verifiable'
 
 export interface JwtHeader {
   readonly alg: string
@@ -64,10 +66,16 @@ export interface JwtRules {
 /** Finds the keys that may have signed. */
 export type KeyFinder = (header: JwtHeader) => KeyObject | undefined
 
-const maxLength = 16_384
+/** Of any token. Characters. */
+export const maxLength = 16_384
 const limits = { maxDepth: 16, maxMembers: 1_000, forbidPrototypeKeys: true }
 /** Fields of a header that would let a token choose its own key. */
 const keySources = ['jwk', 'jku', 'x5u', 'x5c', 'x5t', 'x5t#S256']
+
+/** By its form; not whether it is a good one. */
+export function looksLikeJwt(token: string): boolean {
+  return /^ey/i.test(token) && token.includes('.')
+}
 
 /**
  * @param bringsKey whether its header may have a `jwk`: a proof of possession is by the key that it brings, a token never

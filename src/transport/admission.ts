@@ -22,6 +22,8 @@ export interface Admission {
 export interface CallerTokens {
   /** @throws PdpError */
   readonly verify: (shown: ShownToken) => Promise<AdmittedToken>
+  /** Whether any token that nobody knows may be one of these. */
+  readonly takesOpaque: boolean
   /** Of proofs of possession; undefined: none are taken. */
   readonly proofAlgorithms: readonly string[] | undefined
 }
@@ -75,10 +77,13 @@ export function admit(
 ): Caller | Promise<Caller> {
   if (admission === undefined) return peer
   const { tokens } = admission
-  if (tokens !== undefined && credentials !== undefined && isVerified(credentials)) {
+  if (tokens !== undefined && credentials !== undefined && hasForm(credentials)) {
     return admitToken(admission, tokens, credentials, peer, request)
   }
   const caller = credentials === undefined ? peer : callerOfBearer(credentials, admission.verifyToken, peer)
+  if (tokens?.takesOpaque === true && caller === undefined && credentials !== undefined && tokenOf(credentials) !== undefined) {
+    return admitToken(admission, tokens, credentials, peer, request)
+  }
   if (caller?.id === undefined) {
     admission.count('ERR_UNAUTHENTICATED')
     const what = credentials === undefined ? 'a client certificate or a bearer token is required' : 'a valid bearer token is required'
@@ -89,11 +94,14 @@ export function admit(
 
 /** Whether credentials cannot be looked at at once. */
 export function needsTime(admission: Admission | undefined, credentials: string | undefined): boolean {
-  return admission?.tokens !== undefined && credentials !== undefined && isVerified(credentials)
+  if (admission?.tokens === undefined || credentials === undefined) return false
+  if (hasForm(credentials)) return true
+  const token = admission.tokens.takesOpaque ? tokenOf(credentials) : undefined
+  return token !== undefined && admission.verifyToken(token) === undefined
 }
 
-/** By its form; not whether it is a good one. */
-function isVerified(credentials: string): boolean {
+/** Whether they are by their form what has to be verified; not whether they are good. */
+function hasForm(credentials: string): boolean {
   return isDpop(credentials) || (/^Bearer ey/i.test(credentials) && credentials.includes('.'))
 }
 
@@ -143,7 +151,11 @@ function enter(admission: Admission, caller: Caller, how: 'certificate' | 'token
 
 /** Undefined: nobody who is known. */
 function callerOfBearer(credentials: string, verify: TokenVerifier, { address }: Caller): Caller | undefined {
-  const [, token] = /^Bearer ([A-Za-z0-9._~+/-]+=*)$/i.exec(credentials) ?? []
+  const token = tokenOf(credentials)
   const caller = token === undefined ? undefined : verify(token)
   return caller && { ...caller, address }
+}
+
+function tokenOf(credentials: string): string | undefined {
+  return /^Bearer ([A-Za-z0-9._~+/-]+=*)$/i.exec(credentials)?.[1]
 }
