@@ -5,6 +5,7 @@ import { constantText } from '../decision/constant-text.ts'
 import type { RecordedDecision } from '../decision/decision.ts'
 import { toSingleLine } from '../decision/json-text.ts'
 import type { Caller, DecisionRequest, JsonText } from '../decision/request.ts'
+import { watchClock } from './clock-steps.ts'
 import { maskJson } from './mask.ts'
 
 export interface RecordOptions {
@@ -25,11 +26,19 @@ export function createRecordWriter(options: RecordOptions): RecordWriter {
   const shard = JSON.stringify(options.shard)
   const labels = JSON.stringify(options.labels)
   const masked = expandMask(options.mask)
+  const clockStep = watchClock()
+  let checkedMs = 0
   return (request, decision, seq, durationUs) => {
     const { policy, error, trusted } = decision
     const input = recordedText(request.input, options.maxInputBytes)
     const nd = recordedText(decision.nd, options.maxInputBytes)
     let line = `{"id":"${decision.id}","seq":${seq},"shard":${shard},"time":"${isoTime(request.timeMs)}","door":"${request.door}"`
+    // Once for all records of a millisecond.
+    if (request.timeMs !== checkedMs) {
+      checkedMs = request.timeMs
+      const step = clockStep()
+      if (step !== undefined) line += `,"clock_step_ms":${step}`
+    }
     line += `,"correlation_id":${correlationText(request.correlationId)}`
     if (request.trace !== undefined) line += `,"trace_id":"${request.trace.traceId}","span_id":"${request.trace.spanId}"`
     line += `,"caller":${callerText(request.caller)}`

@@ -10,6 +10,12 @@ export const recordSchema = z
     seq: z.int().min(1).describe('Counts up by one in its shard'),
     shard: z.string(),
     time: z.iso.datetime().describe('The instant of the decision, UTC'),
+    clock_step_ms: z
+      .int()
+      .optional()
+      .describe(
+        'By how much the clock was put since the record before, where that is a second or more: times from before and behind do not compare',
+      ),
     door: z.string().describe('The protocol that asked'),
     correlation_id: z.string(),
     trace_id: z

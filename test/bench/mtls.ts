@@ -4,19 +4,21 @@
 //   npm run bench:mtls -- --quick one short round, prints only
 // Needs Linux and taskset. The service runs on core 0, the load on core 1; the load is Node's own client, which is slower than the
 // service, so the rates of requests are not the service's, and its processor time is.
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, writeFileSync } from 'node:fs'
 import { Agent as HttpAgent, request as httpRequest } from 'node:http'
 import { Agent, request } from 'node:https'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { TestAuthority } from '../support/certificates.ts'
 import { abacQuestion } from './abac.ts'
+import { type Measured, processorTime } from './processor-time.ts'
 import { median, startVerdict, writeReport } from './servers.ts'
 
 const quick = process.argv.includes('--quick')
 const rounds = quick ? 1 : 5
 const seconds = quick ? 2 : 6
 const connections = 16
+const measure = (pid: number, ask: (i: number) => Promise<void>) => processorTime(pid, ask, { connections, seconds })
 
 const folder = mkdtempSync(join(tmpdir(), 'verdict-mtls-'))
 const authority = await TestAuthority.create('bench', ['spiffe://bench.example'])
@@ -38,37 +40,6 @@ const plain = await startVerdict()
 const secure = await startVerdict(['--config', join(folder, 'verdict.yaml')])
 const bodies = Array.from({ length: 64 }, (_, i) => JSON.stringify(abacQuestion(i)))
 const credentials = { ca: authority.cert, cert: client.cert, key: client.key, servername: 'localhost' }
-
-/** Microseconds of processor time that a process has used; a tick is a hundredth of a second. */
-function processorUs(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    .replace(/^.*\) /, '')
-    .split(' ')
-  return (Number(fields[11]) + Number(fields[12])) * 10_000
-}
-
-interface Measured {
-  readonly perSecond: number
-  readonly cpuUs: number
-}
-
-async function measure(pid: number, ask: (i: number) => Promise<void>): Promise<Measured> {
-  let count = 0
-  let isRunning = true
-  const run = async (i: number) => {
-    for (; isRunning; i += connections) {
-      await ask(i)
-      count++
-    }
-  }
-  const [began, before] = [performance.now(), processorUs(pid)]
-  const running = Array.from({ length: connections }, (_, i) => run(i))
-  await new Promise((resolve) => setTimeout(resolve, seconds * 1_000))
-  isRunning = false
-  await Promise.all(running)
-  const s = (performance.now() - began) / 1_000
-  return { perSecond: count / s, cpuUs: (processorUs(pid) - before) / count }
-}
 
 function send(start: typeof request | typeof httpRequest, options: object, i: number): Promise<void> {
   const body = bodies[i % bodies.length] as string
