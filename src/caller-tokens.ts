@@ -53,12 +53,12 @@ export async function createCallerTokens(
       checkBinding(claims, { certificate, thumbprint: proof?.thumbprint })
       if (proof !== undefined && !stores.seen.take(proof.digest, proof.untilMs)) throw replayed()
     })
-    const { authority, isSvid, holder } = verified
+    const { authority, isSvid, holder, expiresAtMs } = verified
     const { subject, clientId, scopes } = holder
     const caller = isSvid
-      ? { authenticated: true, id: subject }
+      ? { authenticated: true, id: subject, expiresAtMs }
       : // Two issuers may have the same subject, and no issuer has a bar.
-        { authenticated: true, id: `${authority}|${subject}`, issuer: authority, clientId, scopes }
+        { authenticated: true, id: `${authority}|${subject}`, issuer: authority, clientId, scopes, expiresAtMs }
     return { caller, nextNonce: proof?.nextNonce }
   }
 }

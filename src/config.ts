@@ -9,6 +9,7 @@ import { authenticationSchema } from './config/caller-schemas.ts'
 import { crossChecks } from './config/cross-checks.ts'
 import {
   authzenSchema,
+  cacheSchema,
   decisionLogSchema,
   evaluationSchema,
   gatewaysSchema,
@@ -33,6 +34,7 @@ export const configSchema = z.strictObject({
   authentication: authenticationSchema,
   requests: requestsSchema.prefault({}),
   evaluation: evaluationSchema.prefault({}),
+  cache: cacheSchema.prefault({}),
   gateways: gatewaysSchema.prefault({}),
   authzen: authzenSchema.prefault({}),
   decisionLog: decisionLogSchema.prefault({}),

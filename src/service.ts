@@ -1,5 +1,5 @@
 // The composition root: reads from top to bottom as a decision goes,
-//   transport → identity → subject(shadowed(recorded(isolated(budgeted(filtered(explained(engine))))))) → transport
+//   transport → identity → subject(shadowed(recorded(isolated(cached(budgeted(filtered(explained(engine)))))))) → transport
 // and back again when it stops. Nothing here decides anything.
 import { readFileSync } from 'node:fs'
 import { type AddressInfo, BlockList, isIPv6 } from 'node:net'
@@ -20,6 +20,8 @@ import { replaceEach } from './identity/files.ts'
 import { watchFiles } from './identity/watched-files.ts'
 import { createIsolationAdmin } from './isolation-admin.ts'
 import { ActiveBundles } from './policy/active-bundles.ts'
+import { cached } from './policy/cached.ts'
+import { DecisionStore } from './policy/decision-store.ts'
 import { createEngine } from './policy/engine.ts'
 import { explained } from './policy/explained.ts'
 import { filtered } from './policy/filtered.ts'
@@ -90,7 +92,13 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
     })
     const withFilters = filtered(withTrace, bundles, trustedKey, (question) => toolchain.filters(question))
     const budgeted = withStepBudget(withFilters, { stepsPerSecond: config.evaluation.callerStepsPerSecond, now: () => performance.now() })
-    const guarded = withIsolation(budgeted, state.isolations)
+    const cache = {
+      maxAgeMs: config.cache.maxAgeMs,
+      store: config.cache.enabled ? new DecisionStore(config.cache.maxBytes) : undefined,
+      now: () => performance.now(),
+    }
+    const cacheCounts = { hits: 0, misses: 0, passed: 0 }
+    const guarded = withIsolation(cached(budgeted, bundles, cache, cacheCounts), state.isolations)
     const inner = recorded(guarded, decisionLog, createRecordWriter({ ...config.decisionLog, labels: config.labels }), (error) =>
       log.error({ cause: (error.cause as Error | undefined)?.stack }, 'internal error'),
     )
@@ -110,6 +118,7 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
       toolchain_sha256: toolchainSha256,
       started_at: startedAt.toISOString(),
       callers: identity.counts,
+      cache: { ...cacheCounts, entries: cache.store?.size ?? 0, bytes: cache.store?.bytes ?? 0 },
       bundles: bundles.list().map((bundle) => bundleInfo(bundle, lifecycle, store)),
     })
     const doors = {

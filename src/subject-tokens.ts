@@ -40,9 +40,9 @@ export async function createSubjectTokens(
       verify &&
       (async (token, nowMs) => {
         const verified = await verify(token, nowMs)
-        const { authority, isSvid, holder } = verified
+        const { authority, isSvid, holder, expiresAtMs } = verified
         const listed = isSvid ? svidClaims : (claims.get(authority) ?? {})
-        return { id: holder.subject, authority, clientId: holder.clientId, claims: listOf(verified, listed) }
+        return { id: holder.subject, authority, clientId: holder.clientId, claims: listOf(verified, listed), expiresAtMs }
       }),
   }
 }

@@ -32,6 +32,8 @@ export interface VerifiedToken {
   readonly authority: string
   readonly isSvid: boolean
   readonly holder: TokenHolder
+  /** Milliseconds since 1970. */
+  readonly expiresAtMs: number
   readonly claims: ParsedJwt['claims']
   /** The claims as JSON text. */
   readonly payload: JsonText
@@ -111,17 +113,18 @@ export async function createTokenVerifier(
     nowMs: number,
   ): Promise<VerifiedToken> {
     if (rule?.inspect !== undefined) {
-      return { authority: rule.issuer, isSvid: false, ...(await inspectAccessToken(token, { ...rule, inspect: rule.inspect }, nowMs)) }
+      const { holder, ...inspected } = await inspectAccessToken(token, { ...rule, inspect: rule.inspect }, nowMs)
+      return verifiedOf(rule.issuer, false, holder, inspected)
     }
     if (parsed === undefined) throw refused('malformed_token', 'it is none')
     if (rule === undefined) return verifySvid(parsed, nowMs)
     const holder = await verifyAccessToken(parsed, rule, nowMs)
-    return { authority: rule.issuer, isSvid: false, holder, claims: parsed.claims, payload: parsed.payload }
+    return verifiedOf(rule.issuer, false, holder, parsed)
   }
 
   async function verifySvid(parsed: ParsedJwt, nowMs: number): Promise<VerifiedToken> {
     const { trustDomain } = await verifyJwtSvid(parsed, audiences, (domain) => svidKeys?.(domain), nowMs)
-    return { authority: trustDomain, isSvid: true, holder: holderOf(parsed.claims), claims: parsed.claims, payload: parsed.payload }
+    return verifiedOf(trustDomain, true, holderOf(parsed.claims), parsed)
   }
 
   /** By the issuer's ID of it, so that another spelling or signature does not make it another token. */
@@ -144,6 +147,15 @@ export async function createTokenVerifier(
     }
     if (isolations.findToken(facts, nowMs) !== undefined) throw new PdpError('ERR_REVOKED', 'the token was revoked')
   }
+}
+
+function verifiedOf(
+  authority: string,
+  isSvid: boolean,
+  holder: TokenHolder,
+  { claims, payload }: Pick<ParsedJwt, 'claims' | 'payload'>,
+): VerifiedToken {
+  return { authority, isSvid, holder, expiresAtMs: (claims.exp as number) * 1_000, claims, payload }
 }
 
 /** RFC 9068 §2.2, beside `exp` and `aud`. */

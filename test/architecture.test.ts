@@ -42,7 +42,7 @@ const owners: Readonly<Record<string, readonly string[]>> = {
   'tar-stream': ['bundles/archive.ts'],
   yaml: ['config.ts'],
   zod: ['config.ts', 'config', 'transport', 'audit/record-schema.ts', 'bundles', 'identity/key-set.ts', 'cli/eval-lines.ts'],
-  'lru-cache': ['identity/introspection.ts', 'policy/patterns.ts', 'policy/remembered-calls.ts'],
+  'lru-cache': ['identity/introspection.ts', 'policy/decision-store.ts', 'policy/patterns.ts', 'policy/remembered-calls.ts'],
   'node:sqlite': ['state'],
   'node:wasi': ['rego/reactor.ts'],
   'node:worker_threads': ['rego', 'network', 'evaluation-worker.ts', 'evaluation-workers.ts', 'gate-worker.ts', 'gate.ts'],

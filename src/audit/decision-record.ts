@@ -58,7 +58,7 @@ export function createRecordWriter(options: RecordOptions): RecordWriter {
 
 /** Those of access tokens are new with every request. */
 function callerText(caller: Caller): string {
-  if (caller.issuer === undefined) return constantText(caller)
+  if (caller.expiresAtMs === undefined) return constantText(caller)
   const { authenticated, id, issuer, clientId, scopes, address } = caller
   return toSingleLine(JSON.stringify({ authenticated, id, issuer, client_id: clientId, scopes, address }))
 }

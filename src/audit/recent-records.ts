@@ -61,6 +61,8 @@ function toReplayable(line: string, bundle: string): ReplayableRecord | 'other' 
   const members = parse(line)
   const policy = members.policy as { bundle?: string; entrypoint?: string } | undefined
   if (policy?.bundle !== bundle || policy.entrypoint === undefined || members.outcome === 'error') return 'other'
+  // What was given again was made before, and is in the record of then with what it was made from.
+  if (members.cached === true) return 'other'
   if (members.replayable !== true) return 'not replayable'
   const texts = membersOf(line)
   const [subject, action, resource] = [members.subject, members.action, members.resource] as Named[]

@@ -19,7 +19,7 @@ const manifestSchema = z.looseObject({
   revision: z.string().default(''),
   roots: z.array(z.string()).optional(),
   rego_version: z.union([z.literal(0), z.literal(1)]).optional(),
-  wasm: z.array(z.looseObject({ entrypoint: z.string(), module: z.string().optional() })).default([]),
+  wasm: z.array(z.looseObject({ entrypoint: z.string(), module: z.string().optional(), annotations: z.unknown().optional() })).default([]),
   metadata: z
     .looseObject({
       default_entrypoint: z.string().optional(),
@@ -70,3 +70,14 @@ export function parseManifest(text: string): BundleManifest {
 
 /** Files of a bundle beside OPA's own, at its top. */
 export const extraFiles = { inputSchema: 'input.schema.json', vectors: 'decisions.json' } as const
+
+const cacheAnnotation = z.object({ custom: z.object({ cache: z.object({ max_age_ms: z.int().min(0).max(86_400_000) }) }) })
+
+/** For how long decisions may be given again, by entrypoint: the least that annotations say with `custom.cache.max_age_ms`. Milliseconds. */
+export function cacheAgesOf({ wasm }: BundleManifest): Readonly<Record<string, number>> {
+  const ages = wasm.map(({ entrypoint, annotations }) => {
+    const declared = [annotations].flat().flatMap((one) => cacheAnnotation.safeParse(one).data?.custom.cache.max_age_ms ?? [])
+    return [entrypoint, declared] as const
+  })
+  return Object.fromEntries(ages.filter(([, declared]) => declared.length > 0).map(([path, declared]) => [path, Math.min(...declared)]))
+}

@@ -97,6 +97,20 @@ export const evaluationSchema = z.strictObject({
     .describe('Key of `input` under which policies find what the service established itself.'),
 })
 
+export const cacheSchema = z.strictObject({
+  enabled: z.boolean().default(true).describe('Whether decisions are given again while nothing that they rest on has changed.'),
+  maxBytes: positive
+    .min(1_048_576)
+    .default(67_108_864)
+    .describe('Size of what is kept, all callers together. When there is no room, the caller with most gives way.'),
+  maxAgeMs: positive
+    .max(86_400_000)
+    .default(60_000)
+    .describe(
+      'Longest time for any decision, here and at whoever gets it. Annotations (`custom.cache.max_age_ms`), `cache.max_age_ms` of a decision and tokens make it shorter.',
+    ),
+})
+
 export const gatewaysSchema = z.strictObject({
   policy: z
     .string()

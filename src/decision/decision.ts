@@ -24,8 +24,10 @@ export interface Decision {
   readonly reasons?: JsonText | undefined
   readonly obligations?: JsonText | undefined
   readonly context?: JsonText | undefined
-  /** How long the answer may be reused, as the policy declared it; 0: not at all. Milliseconds. */
+  /** How long the answer may be reused by whoever gets it; 0: not at all. Milliseconds. */
   readonly maxAgeMs: number
+  /** As the policy itself declared it; absent: it did not say. Milliseconds. */
+  readonly declaredAgeMs?: number | undefined
   readonly cached: boolean
   /** Steps of the evaluation, see src/wasm/meter.ts. */
   readonly steps: number

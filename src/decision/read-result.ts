@@ -8,7 +8,8 @@ export interface ReadResult {
   readonly reasons?: JsonText | undefined
   readonly obligations?: JsonText | undefined
   readonly context?: JsonText | undefined
-  readonly maxAgeMs: number
+  /** Undefined: the policy did not say. */
+  readonly maxAgeMs: number | undefined
 }
 
 /** Reasons that Verdict gives itself when a policy's result is not a decision. */
@@ -21,9 +22,9 @@ export const resultReasons = {
   contradictory: 'contradictory_decision',
 } as const
 
-const denied = (reason: string): ReadResult => ({ allowed: false, reasons: JSON.stringify([reason]), maxAgeMs: 0 })
-const allow: ReadResult = { allowed: true, maxAgeMs: 0 }
-const deny: ReadResult = { allowed: false, maxAgeMs: 0 }
+const denied = (reason: string): ReadResult => ({ allowed: false, reasons: JSON.stringify([reason]), maxAgeMs: undefined })
+const allow: ReadResult = { allowed: true, maxAgeMs: undefined }
+const deny: ReadResult = { allowed: false, maxAgeMs: undefined }
 
 /** Longest reuse that a policy can declare: a day. */
 const maxDeclaredAgeMs = 86_400_000
@@ -33,7 +34,7 @@ const known = new Map<JsonText, ReadResult>()
 const maxKnown = 1_000
 const maxKnownLength = 512
 let last: JsonText = ''
-let lastRead: ReadResult = { allowed: false, maxAgeMs: 0 }
+let lastRead: ReadResult = { allowed: false, maxAgeMs: undefined }
 
 /** @param result the entrypoint's value as JSON text; undefined where it has none */
 export function readResult(result: JsonText | undefined): ReadResult {
@@ -73,8 +74,10 @@ function judge(result: JsonText): ReadResult {
   }
 }
 
-function readMaxAgeMs(cache: JsonText | undefined): number {
-  if (cache === undefined || !cache.startsWith('{')) return 0
+/** What is there and no time is none: then nothing is given again. */
+function readMaxAgeMs(cache: JsonText | undefined): number | undefined {
+  if (cache === undefined) return undefined
+  if (!cache.startsWith('{')) return 0
   const text = membersOf(cache).get('max_age_ms')
   if (text === undefined || !/^[0-9]{1,15}$/.test(text)) return 0
   return Math.min(Number(text), maxDeclaredAgeMs)

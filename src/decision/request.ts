@@ -16,6 +16,8 @@ export interface Caller {
   readonly issuer?: string | undefined
   readonly clientId?: string | undefined
   readonly scopes?: readonly string[] | undefined
+  /** Of its token. Milliseconds since 1970. */
+  readonly expiresAtMs?: number | undefined
   /** Network address of the peer, without port. */
   readonly address?: string | undefined
 }
@@ -34,6 +36,8 @@ export interface VerifiedSubject {
   readonly clientId: string | undefined
   /** Those that the policy sees. */
   readonly claims: JsonText
+  /** Milliseconds since 1970. */
+  readonly expiresAtMs: number
 }
 
 /** The W3C trace that a decision belongs to; IDs in lower-case hexadecimal. */

@@ -3,6 +3,7 @@
 import type { Candidates } from '../decision/candidates.ts'
 import type { PolicyIdentity } from '../decision/decision.ts'
 import { PdpError } from '../errors.ts'
+import type { CacheRule } from './cache-rule.ts'
 import type { PolicyInstance } from './policy-instance.ts'
 import type { RemotePolicy } from './remote-policy.ts'
 
@@ -16,6 +17,8 @@ export interface Entrypoint {
   readonly readsTime: boolean
   /** Whether it can call a function of the network; true where nothing is known. */
   readonly usesNetwork: boolean
+  /** Undefined: its decisions are not given again. */
+  readonly cache: CacheRule | undefined
 }
 
 /** A bundle that runs. Immutable: a change makes a new one. */

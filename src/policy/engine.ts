@@ -54,7 +54,9 @@ function toDecision(evaluation: Evaluation, policy: PolicyIdentity, trusted: Jso
   const { steps, nd } = evaluation
   const result = evaluation.result === undefined ? undefined : toSingleLine(evaluation.result)
   const { allowed, reasons, obligations, context, maxAgeMs } = readResult(result)
-  return { outcome: allowed ? 'allow' : 'deny', policy, reasons, obligations, context, maxAgeMs, cached: false, steps, trusted, result, nd }
+  const outcome = allowed ? 'allow' : 'deny'
+  const declared = { maxAgeMs: maxAgeMs ?? 0, declaredAgeMs: maxAgeMs }
+  return { outcome, policy, reasons, obligations, context, ...declared, cached: false, steps, trusted, result, nd }
 }
 
 function toFailure(thrown: unknown, policy: PolicyIdentity, trusted: JsonText, steps: number): Decision {

@@ -2,6 +2,7 @@
 import { PdpError } from '../errors.ts'
 import type { ActiveBundle, Entrypoint } from './active-bundles.ts'
 import type { BuiltinHost } from './builtin-host.ts'
+import { cacheRuleOf, covers } from './cache-rule.ts'
 import { type CandidatePaths, findCandidates } from './candidates.ts'
 import { PolicyInstance } from './policy-instance.ts'
 import type { PolicyLimits } from './policy-limits.ts'
@@ -22,6 +23,10 @@ export interface BundleParts {
   readonly inputReads: Readonly<Record<string, readonly (readonly string[])[]>>
   /** Functions that each entrypoint can call; an entrypoint that is missing here calls all that the module has. */
   readonly functions: Readonly<Record<string, readonly string[]>>
+  /** Whether each entrypoint calls functions whose answer varies; one that is missing here may. */
+  readonly varying: Readonly<Record<string, boolean>>
+  /** For how long decisions of each entrypoint may be given again, by its annotation. Milliseconds. */
+  readonly cacheAges: Readonly<Record<string, number>>
   /** Where the data says who and what there is. */
   readonly search: CandidatePaths
   /** Milliseconds since 1970; default: never. */
@@ -58,6 +63,18 @@ export async function loadBundle(
       `the default entrypoint \`${defaultPath}\` of bundle \`${name}\` does not exist; there are: ${paths.map((p) => `\`${p}\``).join(', ')}`,
     )
   }
+  const cacheRules = new Map(
+    paths.map((path) => {
+      const facts = {
+        bundle: name,
+        path,
+        inputReads: parts.inputReads[path],
+        varies: parts.varying[path] ?? true,
+        declaredMs: parts.cacheAges[path],
+      }
+      return [path, cacheRuleOf(facts, trustedKey)]
+    }),
+  )
   return (epoch, nowMs) => {
     const entrypoints = new Map<string, Entrypoint>()
     for (const [path, id] of instance.entrypoints) {
@@ -65,8 +82,9 @@ export async function loadBundle(
         id,
         identity: { bundle: name, entrypoint: path, revision, digest, epoch },
         usesNetwork: usesNetwork && (parts.functions[path] ?? [...networkFunctions]).some((name) => networkFunctions.has(name)),
-        readsTrusted: reads(parts.inputReads[path], [trustedKey]),
-        readsTime: reads(parts.inputReads[path], [trustedKey, 'time']),
+        readsTrusted: covers(parts.inputReads[path], [trustedKey]),
+        readsTime: covers(parts.inputReads[path], [trustedKey, 'time']),
+        cache: cacheRules.get(path),
       })
     }
     return {
@@ -85,10 +103,4 @@ export async function loadBundle(
       candidates: findCandidates(parts.data, parts.search),
     }
   }
-}
-
-/** Whether a set of read paths covers a path or something within it. */
-function reads(paths: readonly (readonly string[])[] | undefined, wanted: readonly string[]): boolean {
-  if (paths === undefined) return true
-  return paths.some((path) => wanted.every((part, i) => path[i] === undefined || path[i] === part))
 }

@@ -36,7 +36,7 @@ test('hands on what the policy said, digit by digit', () => {
     reasons: '[1.0]',
     obligations: '{"n":12345678901234567890}',
     context: '{"a":-0}',
-    maxAgeMs: 0,
+    maxAgeMs: undefined,
   })
 })
 

@@ -26,10 +26,10 @@ export const definitions = loadSync(
 export type Message = any
 
 /** A client of a service by its full name, with its methods as members. */
-export function grpcClient(address: string, service: string, security = credentials.createInsecure()): Message {
+export function grpcClient(address: string, service: string, security = credentials.createInsecure(), options: object = {}): Message {
   let found: Message = loadPackageDefinition(definitions)
   for (const part of service.split('.')) found = found[part]
-  const client = new found(address, security)
+  const client = new found(address, security, options)
   clients.push(client)
   return client
 }

@@ -158,6 +158,8 @@ describe('a token', () => {
     const url = `${nonceless.url}/v1/auth/envoy/x`
     const dpop = proofOf(key, { method: 'GET', url, token })
     expect((await fetch(url, { headers: { 'x-verdict-authorization': `DPoP ${token}`, dpop } })).status).toBe(403)
+    const unbound = { 'x-verdict-authorization': `DPoP ${await make()}` }
+    expect((await fetch(url, { headers: unbound })).status).toBe(403)
   })
 })
 
@@ -177,6 +179,11 @@ test('over gRPC: a nonce in the trailers, then good once, for one method', async
   expect([await batch(`${url}Batch`), await batch(url)]).toEqual([status.OK, status.UNAUTHENTICATED])
   const elsewhere = `http://pdp.evil.example/verdict.v1.DecisionService/Decide`
   expect((await ask(proofOf(key, { method: 'POST', url: elsewhere, token, nonce }))).code).toBe(status.UNAUTHENTICATED)
+  // Nor by a call that says that it came there: whoever got the proof there could send it here.
+  const named = { 'grpc.default_authority': 'pdp.evil.example' }
+  const misled = grpcClient(service.grpcAddress, 'verdict.v1.DecisionService', undefined, named)
+  const dpop = proofOf(key, { method: 'POST', url: elsewhere, token, nonce })
+  expect((await call(misled, 'Decide', question, { authorization: `DPoP ${token}`, dpop })).code).toBe(status.UNAUTHENTICATED)
 })
 
 test('a nonce ends: the one before is still good and brings the next, older ones are refused', async () => {

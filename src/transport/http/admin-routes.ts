@@ -25,6 +25,9 @@ export const infoSchema = z
     opa_version: z.string().describe('Version of Open Policy Agent inside the Rego toolchain'),
     toolchain_sha256: z.string(),
     started_at: z.iso.datetime(),
+    cache: z
+      .object({ hits: z.int(), misses: z.int(), passed: z.int(), entries: z.int(), bytes: z.int() })
+      .describe('Decisions given again, made and kept, made and not kept, since the start; and how many are kept now'),
     callers: z
       .object({
         handshakes: z.record(z.string(), z.int()).describe('TLS handshakes that were `accepted`, and those refused by code'),
