@@ -48,10 +48,11 @@ export function cached(inner: Decider, bundles: ActiveBundles, options: CacheOpt
       const key = keyOf(rule, request)
       const caller = request.caller.id ?? request.caller.address ?? ''
       const stored = store.get(caller, key)
+      const began = now()
       // A new epoch is another identity, whatever was decided under the one before.
-      if (stored !== undefined && stored.decision.policy === entrypoint.identity && now() < stored.expiresAt) {
+      if (stored !== undefined && stored.decision.policy === entrypoint.identity && began < stored.expiresAt) {
         counts.hits++
-        return again(stored.decision, Math.max(0, Math.floor(stored.answerUntil - now())), request, entrypoint)
+        return again(stored.decision, Math.max(0, Math.floor(stored.answerUntil - began)), request, entrypoint)
       }
       counts.misses++
       const waiting = underWay.get(key)
@@ -60,7 +61,6 @@ export function cached(inner: Decider, bundles: ActiveBundles, options: CacheOpt
           decision.error === undefined ? again(decision, decision.maxAgeMs, request, entrypoint) : decision,
         )
       }
-      const began = now()
       const decided = inner.decide(request)
       if (!(decided instanceof Promise)) return keep(store, caller, key, decided, began, rule, request)
       const deciding = decided.then((decision) =>

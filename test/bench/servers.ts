@@ -51,6 +51,9 @@ export async function startVerdict(more: readonly string[] = []): Promise<Ports 
   const ports = { http: await freePort(), grpc: await freePort() }
   const state = join(folder, `state-${ports.http}`)
   const { pid, said } = start([
+    // What is measured is evaluations; the cache has a bench of its own.
+    'env',
+    'VERDICT_CACHE_ENABLED=false',
     ...node,
     `${root}src/main.ts`,
     'serve',

@@ -71,6 +71,13 @@ test('two inputs share a key exactly where all that is read is the same', () => 
   )
 })
 
+test('of a key that is there twice the last counts, with all that is below', () => {
+  const projection = projectionOf([['a', 'id'], ['a', 'n'], ['b']])
+  expect(projection.of('{"a":{"id":1,"n":2},"a":{"n":3}}')).toBe(projection.of('{"a":{"n":3}}'))
+  expect(projection.of('{"a":{"id":1},"a":7}')).toBe(projection.of('{}'))
+  expect(projection.of('{"b":1,"\\u0062":2}')).toBe(projection.of('{"b":2}'))
+})
+
 test('an input beside noise is the same input', () => {
   fc.assert(
     fc.property(value, fc.nat(), (a, noise) => {
@@ -101,7 +108,7 @@ describe('what could be taken for one another', () => {
 
   test('parts that stand beside each other', () => {
     const projection = projectionOf([['a'], ['b']])
-    const texts = ['"x"', '"x1:"', '"1:x"', '"-"', '-1', '"x","b":"y"'.slice(0, 3)]
+    const texts = ['1', '11', '111', '"x"', '"x1:"', '"1:x"', '"-"', '-1', '"x","b":"y"'.slice(0, 3)]
     const keys = texts.flatMap((a) => [
       ...texts.map((b) => projection.of(`{"a":${a},"b":${b}}`)),
       projection.of(`{"a":${a}}`),

@@ -157,6 +157,16 @@ describe('a decision', () => {
   })
 })
 
+test('whoever is under quarantine keeps no answer, also where the policy does not look at it', async () => {
+  const service = await startTestService(rule('d := {"allow": true, "cache": {"max_age_ms": 60000}}'))
+  const read = { ...question, action: { name: 'read' } }
+  const age = async () => (await service.decide(read)).json.cache.max_age_ms
+  expect(await age()).toBe(60_000)
+  await admin(service, 'POST', '/v1/quarantines', { kind: 'subject', value: question.subject.id, allowed_actions: ['read'] })
+  expect(await age()).toBe(0)
+  await service.stop()
+})
+
 /** The decider by itself, over an engine that answers what it is told. */
 describe('without a service', () => {
   const identity = (epoch: number) => ({ bundle: 'main', entrypoint: 'p/d', revision: '', digest: '', epoch })
