@@ -23,6 +23,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   config: ['errors'],
   errors: [],
   version: [],
+  client: [],
 }
 
 /** Who may import a library; a path is a file or a folder below src. */
