@@ -7,6 +7,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import { createRecordWriter } from './audit/decision-record.ts'
 import { openFileLog } from './audit/file-log.ts'
 import { recorded } from './audit/recorded.ts'
+import { reuseLine } from './audit/reuse-record.ts'
 import { bundleInfo, createBundleAdmin } from './bundle-admin.ts'
 import { BundleLifecycle } from './bundle-lifecycle.ts'
 import { activateAll, pullAll, watchAll, watchExpiries } from './bundle-sources.ts'
@@ -14,6 +15,7 @@ import { createCallerIdentity } from './caller-identity.ts'
 import { type Config, isLoopback } from './config.ts'
 import { withStepBudget } from './decision/step-budget.ts'
 import { PdpError } from './errors.ts'
+import { Changes } from './guard/changes.ts'
 import { withIsolation } from './guard/isolation.ts'
 import { withSubjectTokens } from './guard/subject-tokens.ts'
 import { replaceEach } from './identity/files.ts'
@@ -147,6 +149,15 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
       metadataKey = readMetadataKey(config)
     }
     if (metadataKeyFile !== undefined) closers.push(rereadOnChange([metadataKeyFile], changeKey, log))
+    const changes = new Changes()
+    bundles.onActivated(({ name, epoch }) => changes.add({ type: 'epoch', bundle: name, epoch }))
+    isolations.onAdded(({ kind, value }) =>
+      changes.add(
+        kind === 'caller' || kind === 'client' || kind === 'subject'
+          ? { type: 'isolated', kind, value }
+          : { type: 'isolated', kind: 'token' },
+      ),
+    )
     const http = createHttpServer({
       ...doors,
       hosts: servedHosts(config),
@@ -158,6 +169,14 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
       },
       isolationAdmin: createIsolationAdmin(state.isolations, store, config.authentication.releaseByAnother),
       info,
+      changes,
+      recordReuses(caller, reuses) {
+        if (!decisionLog.available) return false
+        const { shard } = config.decisionLog
+        for (const one of reuses) decisionLog.append(reuseLine(caller, one, { shard, seq: decisionLog.nextSeq(), timeMs: Date.now() }))
+        return true
+      },
+      epochs: () => bundles.list(),
       opa: { config: () => opaConfig(config, bundles), yamlToJson: (text: string) => toolchain.yamlToJson(text) },
       candidates: () => bundles.candidates(),
       authzen: { publicUrl: config.authzen.publicUrl, metadataKey: () => metadataKey },

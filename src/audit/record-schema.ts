@@ -1,4 +1,4 @@
-// The shape of a decision record. schemas/decision-record.json is made from it.
+// The shapes of the lines of the decision log. schemas/decision-record.json and reuse-record.json are made from them.
 import { z } from 'zod'
 import { pdpErrorCodes } from '../errors.ts'
 
@@ -58,3 +58,19 @@ export const recordSchema = z
     replayable: z.union([z.literal(true), z.enum(['masked', 'truncated'])]),
   })
   .describe('One line of the decision log')
+
+export const reuseRecordSchema = z
+  .object({
+    kind: z.literal('reuse'),
+    of: z.uuid().describe('ID of the decision whose answer was given again'),
+    seq: z.int().min(1).describe('Counts up by one in its shard, with those of decisions'),
+    shard: z.string(),
+    time: z.iso.datetime().describe('When it was told, UTC'),
+    caller: z
+      .object({ id: z.string().optional(), issuer: z.string().optional(), address: z.string().optional() })
+      .describe('Who keeps answers'),
+    count: z.int().min(1).describe('How often, since it was told before'),
+    first: z.iso.datetime().describe('By the clock of who keeps it'),
+    last: z.iso.datetime(),
+  })
+  .describe('One line of the decision log: uses of an answer that is kept elsewhere')

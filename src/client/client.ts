@@ -1,6 +1,7 @@
 // The client: gathers the calls of a turn, sends them, and sends them again where that helps and time is left.
 import { type Answer, denied, type Question, readAnswer } from './answer.ts'
 import { Endpoints } from './endpoints.ts'
+import { type KeepOptions, KeptAnswers } from './kept.ts'
 
 export interface ClientOptions {
   /** Where services answer, for example `https://pdp.example:8181`; the next one is asked when one fails. At least one. */
@@ -21,6 +22,11 @@ export interface ClientOptions {
   readonly breaker?: { readonly failures?: number; readonly openMs?: number }
   /** What a call does where there is no answer: a deny with `context.error`, or an exception. Default `deny`. */
   readonly onUnavailable?: 'deny' | 'throw'
+  /**
+   * Keeps answers of the first service for as long as it says (`cache.max_age_ms`), unless it tells of a change or is not heard any
+   * longer. Default: every call is answered by a service.
+   */
+  readonly keep?: KeepOptions
   /** Default: the runtime's. */
   readonly fetch?: typeof globalThis.fetch
 }
@@ -44,8 +50,8 @@ export interface Client {
   decide(question: Question, options?: CallOptions): Promise<Answer>
   /** One for each question, in their order. */
   decideMany(questions: readonly Question[], options?: CallOptions): Promise<Answer[]>
-  /** Denies what is under way and all that follows. */
-  close(): void
+  /** Denies what is under way and all that follows; resolves when the service knows what was given again. */
+  close(): Promise<void>
 }
 
 /** Why there is no answer. */
@@ -59,9 +65,15 @@ export class UnavailableError extends Error {
   }
 }
 
+interface Answered {
+  readonly answer: Answer
+  /** Of the service that gave it. */
+  readonly url: string
+}
+
 interface Waiting {
   readonly question: Question
-  readonly resolve: (answer: Answer) => void
+  readonly resolve: (answered: Answered) => void
   readonly reject: (error: UnavailableError) => void
 }
 
@@ -90,6 +102,21 @@ export function createClient(options: ClientOptions): Client {
     () => performance.now(),
   )
   const closing = new AbortController()
+  const first = (urls[0] as string).replace(/\/+$/, '')
+  const kept =
+    options.keep &&
+    new KeptAnswers(
+      {
+        url: first,
+        fetch: async (path, init) =>
+          (options.fetch ?? globalThis.fetch)(first + path, {
+            ...init,
+            headers: { ...(await authorization()), ...init.headers },
+            redirect: 'manual',
+          }),
+      },
+      options.keep,
+    )
   /** By what their questions have in common, in the order of their first. */
   const groups = new Map<string, Group>()
   let isScheduled = false
@@ -98,19 +125,26 @@ export function createClient(options: ClientOptions): Client {
   return {
     decide: (question, call = {}) => ask(question, call),
     decideMany: (questions, call = {}) => Promise.all(questions.map((question) => ask(question, call))),
-    close() {
+    async close() {
       closing.abort()
       for (const { waiting } of groups.values()) refuse(waiting, new UnavailableError('ERR_CLIENT_CLOSED', 'the client is closed'))
       groups.clear()
+      await kept?.close()
     },
   }
 
   async function ask(question: Question, call: CallOptions): Promise<Answer> {
     try {
-      return await new Promise<Answer>((resolve, reject) => {
+      const key = kept && JSON.stringify([call.policy, call.token, question.subject, question.action, question.resource, question.context])
+      const known = key && closing.signal.aborted === false ? kept?.get(key, call.minEpoch) : undefined
+      if (known !== undefined) return known
+      const [sentAt, generation] = [performance.now(), kept?.generation ?? 0]
+      const { answer, url } = await new Promise<Answered>((resolve, reject) => {
         if (closing.signal.aborted) throw new UnavailableError('ERR_CLIENT_CLOSED', 'the client is closed')
         enqueue({ question, resolve, reject }, call)
       })
+      if (key !== undefined) kept?.set(key, answer, url, sentAt, generation)
+      return answer
     } catch (error) {
       if (onUnavailable === 'throw' || !(error instanceof UnavailableError)) throw error
       return denied(error.code, error.message)
@@ -157,8 +191,8 @@ export function createClient(options: ClientOptions): Client {
 
   async function send({ options: call, waiting }: Group): Promise<void> {
     try {
-      const answers = await request(bodyOf(waiting, call), call, waiting.length)
-      for (const [i, { resolve }] of waiting.entries()) resolve(answers[i] as Answer)
+      const { answers, url } = await request(bodyOf(waiting, call), call, waiting.length)
+      for (const [i, { resolve }] of waiting.entries()) resolve({ answer: answers[i] as Answer, url })
     } catch (error) {
       refuse(
         waiting,
@@ -168,7 +202,7 @@ export function createClient(options: ClientOptions): Client {
   }
 
   /** Sends until there is an answer, or it is of no use any longer. */
-  async function request(body: string, call: CallOptions, count: number): Promise<Answer[]> {
+  async function request(body: string, call: CallOptions, count: number): Promise<{ answers: Answer[]; url: string }> {
     const headers = await headersOf(call)
     const until = performance.now() + timeoutMs
     let failure = new UnavailableError('ERR_CLIENT_CIRCUIT_OPEN', 'all services have failed and are left alone for a while')
@@ -186,7 +220,7 @@ export function createClient(options: ClientOptions): Client {
       try {
         const answers = await sendOnce(endpoint.url, body, headers, count, AbortSignal.any([timer, closing.signal, ...given]))
         endpoints.succeeded(endpoint)
-        return answers
+        return { answers, url: endpoint.url }
       } catch (error) {
         if (closing.signal.aborted || call.signal?.aborted === true) {
           endpoints.abandoned(endpoint)
@@ -241,13 +275,17 @@ export function createClient(options: ClientOptions): Client {
 
   /** What came with somebody's request is passed on only where it can be: it must not be what makes a service look broken. */
   async function headersOf({ correlationId, traceparent }: CallOptions): Promise<Readonly<Record<string, string>>> {
-    const token = typeof options.token === 'function' ? await options.token() : options.token
     return {
       'content-type': 'application/json',
       'x-request-id': correlationId !== undefined && plain.test(correlationId) ? correlationId : crypto.randomUUID(),
       ...(traceparent !== undefined && plain.test(traceparent) && { traceparent }),
-      ...(token !== undefined && { authorization: `Bearer ${token}` }),
+      ...(await authorization()),
     }
+  }
+
+  async function authorization(): Promise<Readonly<Record<string, string>>> {
+    const token = typeof options.token === 'function' ? await options.token() : options.token
+    return token === undefined ? {} : { authorization: `Bearer ${token}` }
   }
 
   function refuse(waiting: readonly Waiting[], error: UnavailableError): void {

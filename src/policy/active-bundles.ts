@@ -49,10 +49,17 @@ const noCandidates: Candidates = { kinds: new Set(), of: () => [] }
 export class ActiveBundles {
   readonly #byName = new Map<string, ActiveBundle>()
   #only: ActiveBundle | undefined
+  #onActivated: (bundle: ActiveBundle) => void = () => {}
 
   activate(bundle: ActiveBundle): void {
     this.#byName.set(bundle.name, bundle)
     this.#only = this.#byName.size === 1 ? bundle : undefined
+    this.#onActivated(bundle)
+  }
+
+  /** @param listener told of each epoch, as soon as it answers */
+  onActivated(listener: (bundle: ActiveBundle) => void): void {
+    this.#onActivated = listener
   }
 
   list(): ActiveBundle[] {

@@ -7,7 +7,7 @@
 import type { Decider } from '../decision/decider.ts'
 import type { Decision, PolicyIdentity } from '../decision/decision.ts'
 import type { DecisionRequest } from '../decision/request.ts'
-import { type ActiveBundles, type Entrypoint, resolveEntrypoint } from './active-bundles.ts'
+import { type ActiveBundle, type ActiveBundles, type Entrypoint, resolveEntrypoint } from './active-bundles.ts'
 import type { CacheRule } from './cache-rule.ts'
 import type { DecisionStore } from './decision-store.ts'
 import { trustedFacts } from './trusted-input.ts'
@@ -43,7 +43,7 @@ export function cached(inner: Decider, bundles: ActiveBundles, options: CacheOpt
       const isServed = request.timeMs < bundle.refusedFromMs && bundle.epoch >= (request.minEpoch ?? 0)
       if (rule === undefined || store === undefined || !isPlain || !isServed) {
         counts.passed++
-        return whenDecided(inner.decide(request), (decision) => withAge(decision, rule, request))
+        return whenDecided(inner.decide(request), (decision) => withAge(decision, rule, request, bundle))
       }
       const key = keyOf(rule, request)
       const caller = request.caller.id ?? request.caller.address ?? ''
@@ -52,7 +52,12 @@ export function cached(inner: Decider, bundles: ActiveBundles, options: CacheOpt
       // A new epoch is another identity, whatever was decided under the one before.
       if (stored !== undefined && stored.decision.policy === entrypoint.identity && began < stored.expiresAt) {
         counts.hits++
-        return again(stored.decision, Math.max(0, Math.floor(stored.answerUntil - began)), request, entrypoint)
+        return again(
+          stored.decision,
+          Math.max(0, Math.floor(Math.min(stored.answerUntil - began, bundle.refusedFromMs - request.timeMs))),
+          request,
+          entrypoint,
+        )
       }
       counts.misses++
       const waiting = underWay.get(key)
@@ -62,10 +67,12 @@ export function cached(inner: Decider, bundles: ActiveBundles, options: CacheOpt
         )
       }
       const decided = inner.decide(request)
-      if (!(decided instanceof Promise)) return keep(store, caller, key, decided, began, rule, request)
+      if (!(decided instanceof Promise)) return keep(store, caller, key, decided, began, rule, request, bundle)
       const deciding = decided.then((decision) =>
         // What began before an activation must not take the place of what was decided behind it.
-        bundles.get(bundle.name) === bundle ? keep(store, caller, key, decision, began, rule, request) : withAge(decision, rule, request),
+        bundles.get(bundle.name) === bundle
+          ? keep(store, caller, key, decision, began, rule, request, bundle)
+          : withAge(decision, rule, request, bundle),
       )
       const flight = { policy: entrypoint.identity, deciding }
       underWay.set(key, flight)
@@ -99,8 +106,9 @@ export function cached(inner: Decider, bundles: ActiveBundles, options: CacheOpt
     began: number,
     rule: CacheRule,
     request: DecisionRequest,
+    bundle: ActiveBundle,
   ): Decision {
-    const decision = withAge(decided, rule, request)
+    const decision = withAge(decided, rule, request, bundle)
     if (decision.error !== undefined) return decision
     const ttl = withinTokens(Math.min(maxAgeMs, rule.maxAgeMs, decided.declaredAgeMs ?? Number.POSITIVE_INFINITY), request)
     if (ttl > 0) store.set(caller, key, { decision, expiresAt: began + ttl, answerUntil: began + decision.maxAgeMs })
@@ -108,10 +116,10 @@ export function cached(inner: Decider, bundles: ActiveBundles, options: CacheOpt
   }
 
   /** An answer may be kept by whoever gets it for as long as somebody declared, and no longer than anything that it rests on. */
-  function withAge(decision: Decision, rule: CacheRule | undefined, request: DecisionRequest): Decision {
+  function withAge(decision: Decision, rule: CacheRule | undefined, request: DecisionRequest, { refusedFromMs }: ActiveBundle): Decision {
     const declared = decision.declaredAgeMs ?? rule?.declaredMs ?? 0
     const age = decision.error !== undefined || rule === undefined || request.risk !== undefined ? 0 : declared
-    const answerMs = withinTokens(Math.min(age, maxAgeMs, rule?.maxAgeMs ?? 0), request)
+    const answerMs = withinTokens(Math.min(age, maxAgeMs, rule?.maxAgeMs ?? 0, Math.max(0, refusedFromMs - request.timeMs)), request)
     return answerMs === decision.maxAgeMs ? decision : { ...decision, maxAgeMs: answerMs }
   }
 }

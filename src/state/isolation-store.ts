@@ -58,6 +58,7 @@ export class IsolationStore {
   /** Those that hold, by kind and value. */
   readonly #active = new Map<IsolationKind, Map<string, IsolationEntry[]>>(isolationKinds.map((kind) => [kind, new Map()]))
   #count = 0
+  #onAdded: (entry: IsolationEntry) => void = () => {}
 
   constructor(database: DatabaseSync, now: () => number = Date.now) {
     this.#database = database
@@ -118,7 +119,13 @@ export class IsolationStore {
       .prepare('INSERT INTO isolation VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)')
       .run(id, effect, kind, value, beforeMs, JSON.stringify(allowedActions), reason, author, atMs, expiresAtMs)
     this.#keep(entry)
+    this.#onAdded(entry)
     return entry
+  }
+
+  /** @param listener told of each entry, as soon as it holds */
+  onAdded(listener: (entry: IsolationEntry) => void): void {
+    this.#onAdded = listener
   }
 
   /**

@@ -69,7 +69,7 @@ describe('with a service', () => {
     const many = await client.decideMany(Array.from({ length: 250 }, (_, i) => ask(i % 2 === 0 ? 'alice' : 'bob', i)))
     expect(many.map(({ decision, context }) => [decision, context.n])).toEqual(Array.from({ length: 250 }, (_, i) => [i % 2 === 0, i]))
     expect((await client.decide(ask('bob'), { policy: 'main:p/other' })).decision).toBe(true)
-    client.close()
+    await client.close()
   })
 
   test('a bad question among others has its own answer; a bad token and a bad policy have the service’s words', async () => {
@@ -168,7 +168,7 @@ describe('a doubt is a deny', () => {
     await sleep(20)
     abort.abort()
     expect((await aborted).context.error?.code).toBe('ERR_CLIENT_ABORTED')
-    client.close()
+    await client.close()
     expect([(await closed).context.error?.code, (await client.decide(ask('a'))).context.error?.code]).toEqual([
       'ERR_CLIENT_CLOSED',
       'ERR_CLIENT_CLOSED',

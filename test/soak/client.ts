@@ -76,7 +76,7 @@ for (let done = 0; done < calls; done += size) {
     server = await start(port)
   }
 }
-client.close()
+await client.close()
 server.closeAllConnections()
 server.close()
 collect()

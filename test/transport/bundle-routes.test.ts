@@ -394,6 +394,19 @@ describe('a change of data', () => {
     }).then(async (response) => ({ status: response.status, json: (await response.json()) as AdminAnswer['json'] }))
   const grantBob = [{ op: 'add', path: '/users/bob', value: { active: true } }]
 
+  test('there and back again is two changes, each checked and active', async () => {
+    const service = await start()
+    await push(service, await archiveOf(byData))
+    const set = async (epoch: string, value: boolean) =>
+      (await change(service, epoch, [{ op: 'replace', path: '/users/alice/active', value }])).status
+    // The gate's flips are of recorded decisions, and none is of this answer when it is asked behind the changes.
+    expect([await set('1', false), await set('2', true), await set('3', false), await set('4', true)]).toEqual([200, 200, 200, 200])
+    expect((await service.decide({ ...question, subject: { type: 'user', id: 'alice' } })).json.decision).toBe(true)
+    expect((await actsOf(service)).filter(([, , act]: [number, string, string]) => act === 'patched')).toHaveLength(4)
+    expect(await set('5', true)).toBe(200)
+    await service.stop()
+  })
+
   test('is a revision of its own, for the epoch that it names, and there is a way back', async () => {
     const service = await start()
     await push(service, await archiveOf(byData))

@@ -16,6 +16,7 @@ import { requireAdmission } from './authentication.ts'
 import { type AuthzenOptions, authzenMetadataRoute, authzenRoutes } from './authzen-routes.ts'
 import { registerJsonBody, requireBody } from './body.ts'
 import { type BundleRouteOptions, bundleRoutes } from './bundle-routes.ts'
+import { type ChangeRouteOptions, changeRoutes } from './change-routes.ts'
 import { createDecideHandler, decideRoute } from './decide-route.ts'
 import { answerDirectly, type DirectRoute } from './direct.ts'
 import { fromFastify, refuseOnSocket, sendError } from './errors.ts'
@@ -28,8 +29,9 @@ import { type OpaOptions, opaRoutes } from './opa-routes.ts'
 import { openapi } from './openapi.ts'
 import { publicRoutes } from './public-routes.ts'
 import { guardRequest, rewriteTarget } from './request-guard.ts'
+import { type ReuseRouteOptions, reuseRoute } from './reuse-route.ts'
 
-export interface HttpServerOptions {
+export interface HttpServerOptions extends ChangeRouteOptions, ReuseRouteOptions {
   readonly decider: RecordedDecider
   readonly limits: DecideLimits
   readonly maxBodyBytes: number
@@ -129,6 +131,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   app.register(async (scope) => {
     await requireDecide(scope)
     scope.register(async (inner) => authzenMetadataRoute(inner, options))
+    changeRoutes(scope, options)
     opaRoutes(scope, options)
   })
   app.register(async (scope) => {
@@ -142,6 +145,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
       }
     })
     decideRoute(scope, '/v1/decide', decide)
+    reuseRoute(scope, options)
     scope.register(async (inner) => authzenRoutes(inner, options))
   })
   app.register(async (scope) => {
