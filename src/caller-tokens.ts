@@ -4,7 +4,7 @@ import { PdpError } from './errors.ts'
 import { Nonces, type Proof, type ProofRules, verifyProof } from './identity/dpop.ts'
 import { checkBinding, refused } from './identity/jwt.ts'
 import type { TrustDomains } from './identity/trust-domains.ts'
-import { createTokenVerifier, type TokenStores } from './token-verifier.ts'
+import { createTokenVerifier, svidKeysOf, type TokenStores } from './token-verifier.ts'
 import type { AdmittedToken, CallerTokens, ShownToken } from './transport/admission.ts'
 
 export interface ClosableCallerTokens {
@@ -65,9 +65,4 @@ export async function createCallerTokens(
 
 function replayed(): PdpError {
   return new PdpError('ERR_REPLAYED', 'replayed: the proof is refused: it was seen before', { challenge: { error: 'invalid_dpop_proof' } })
-}
-
-/** Undefined: no trust domain has any. */
-export function svidKeysOf({ trustDomains }: Config['authentication'], domains: TrustDomains) {
-  return trustDomains.some(({ jwksFile }) => jwksFile !== undefined) ? (domain: string) => domains.keysOf(domain) : undefined
 }

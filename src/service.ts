@@ -17,7 +17,7 @@ import { withStepBudget } from './decision/step-budget.ts'
 import { PdpError } from './errors.ts'
 import { Changes } from './guard/changes.ts'
 import { withIsolation } from './guard/isolation.ts'
-import { withSubjectTokens } from './guard/subject-tokens.ts'
+import { withSubjectTokens } from './guard/verified-subject.ts'
 import { replaceEach } from './identity/files.ts'
 import { watchFiles } from './identity/watched-files.ts'
 import { createIsolationAdmin } from './isolation-admin.ts'
@@ -123,8 +123,19 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
       cache: { ...cacheCounts, entries: cache.store?.size ?? 0, bytes: cache.store?.bytes ?? 0 },
       bundles: bundles.list().map((bundle) => bundleInfo(bundle, lifecycle, store)),
     })
+    const changes = new Changes()
+    bundles.onActivated(({ name, epoch }) => changes.add({ type: 'epoch', bundle: name, epoch }))
+    isolations.onAdded(({ kind, value }) =>
+      changes.add(
+        kind === 'caller' || kind === 'client' || kind === 'subject'
+          ? { type: 'isolated', kind, value }
+          : { type: 'isolated', kind: 'token' },
+      ),
+    )
     const doors = {
       decider,
+      changes,
+      epochs: () => bundles.list(),
       limits: { ...config.requests, forbidPrototypeKeys: true },
       maxBodyBytes: config.server.maxBodyBytes,
       requestTimeoutMs: config.server.requestTimeoutMs,
@@ -149,15 +160,6 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
       metadataKey = readMetadataKey(config)
     }
     if (metadataKeyFile !== undefined) closers.push(rereadOnChange([metadataKeyFile], changeKey, log))
-    const changes = new Changes()
-    bundles.onActivated(({ name, epoch }) => changes.add({ type: 'epoch', bundle: name, epoch }))
-    isolations.onAdded(({ kind, value }) =>
-      changes.add(
-        kind === 'caller' || kind === 'client' || kind === 'subject'
-          ? { type: 'isolated', kind, value }
-          : { type: 'isolated', kind: 'token' },
-      ),
-    )
     const http = createHttpServer({
       ...doors,
       hosts: servedHosts(config),
@@ -169,14 +171,12 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
       },
       isolationAdmin: createIsolationAdmin(state.isolations, store, config.authentication.releaseByAnother),
       info,
-      changes,
       recordReuses(caller, reuses) {
         if (!decisionLog.available) return false
         const { shard } = config.decisionLog
         for (const one of reuses) decisionLog.append(reuseLine(caller, one, { shard, seq: decisionLog.nextSeq(), timeMs: Date.now() }))
         return true
       },
-      epochs: () => bundles.list(),
       opa: { config: () => opaConfig(config, bundles), yamlToJson: (text: string) => toolchain.yamlToJson(text) },
       candidates: () => bundles.candidates(),
       authzen: { publicUrl: config.authzen.publicUrl, metadataKey: () => metadataKey },

@@ -1,12 +1,11 @@
 // Tokens of subjects: by their own rules and for their own audiences, since a token for this service says who calls it and not on
 // whose behalf. What is told of one is a short list, and what it is bound to, which the policy may hold against what it sees.
 
-import { svidKeysOf } from './caller-tokens.ts'
 import type { Config } from './config.ts'
 import { membersOf, toSingleLine } from './decision/json-text.ts'
 import type { JsonText, VerifiedSubject } from './decision/request.ts'
 import type { TrustDomains } from './identity/trust-domains.ts'
-import { createTokenVerifier, type TokenStores, type VerifiedToken } from './token-verifier.ts'
+import { createTokenVerifier, svidKeysOf, type TokenStores, type VerifiedToken } from './token-verifier.ts'
 
 export interface SubjectTokens {
   /** Undefined: no issuer is configured. @throws PdpError ERR_TOKEN_INVALID, ERR_REVOKED, ERR_REPLAYED, ERR_OVERLOADED */

@@ -12,6 +12,7 @@ import { looksLikeJwt, type ParsedJwt, parseJwt, refused } from './identity/jwt.
 import { verifyJwtSvid } from './identity/jwt-svid.ts'
 import type { KeySet } from './identity/key-set.ts'
 import { RemoteKeys } from './identity/remote-keys.ts'
+import type { TrustDomains } from './identity/trust-domains.ts'
 import { watchFiles } from './identity/watched-files.ts'
 import type { IsolationStore } from './state/isolation-store.ts'
 import type { SeenStore } from './state/seen-store.ts'
@@ -156,6 +157,11 @@ function verifiedOf(
   { claims, payload }: Pick<ParsedJwt, 'claims' | 'payload'>,
 ): VerifiedToken {
   return { authority, isSvid, holder, expiresAtMs: (claims.exp as number) * 1_000, claims, payload }
+}
+
+/** Undefined: no trust domain has any. */
+export function svidKeysOf({ trustDomains }: Config['authentication'], domains: TrustDomains) {
+  return trustDomains.some(({ jwksFile }) => jwksFile !== undefined) ? (domain: string) => domains.keysOf(domain) : undefined
 }
 
 /** RFC 9068 §2.2, beside `exp` and `aud`. */

@@ -3,6 +3,7 @@
 import { Client, credentials, Metadata } from '@grpc/grpc-js'
 import type { Command } from 'commander'
 import protobuf from 'protobufjs/minimal.js'
+import { createClient } from '../client/index.ts'
 import { PdpError } from '../errors.ts'
 import type { IsolationInfo } from '../transport/http/isolation-routes.ts'
 import { exitCodes, paint, print, printJson } from './output.ts'
@@ -150,8 +151,12 @@ function doorsOf({ server, callerToken, grpc }: DrillOptions): { readonly asks: 
       )
     })
   const forwarded = { 'x-forwarded-method': 'GET', 'x-forwarded-uri': '/drill', 'x-forwarded-host': 'drill' }
+  // Keeps answers where the policy declares that they hold: those have to end, too.
+  const thin = createClient({ urls: [base], token: callerToken, keep: {} })
+  const kept = async (): Promise<boolean> => (await thin.decide(question)).context.error === undefined
   return {
     asks: {
+      'thin client': kept,
       'http /v1/decide': () => native('/v1/decide', question),
       'http /access/v1/evaluation': () => native('/access/v1/evaluation', question),
       'http /v1/data': () => native('/v1/data', { input: question }),
@@ -160,7 +165,10 @@ function doorsOf({ server, callerToken, grpc }: DrillOptions): { readonly asks: 
       'grpc Decide': () => unary('/verdict.v1.DecisionService/Decide', decideMessage()),
       'grpc Check': () => unary('/envoy.service.auth.v3.Authorization/Check', checkMessage()),
     },
-    close: () => client.close(),
+    close() {
+      client.close()
+      void thin.close()
+    },
   }
 }
 

@@ -48,6 +48,8 @@ export class KeptAnswers {
   #reuses = new Map<string, Reuse>()
   #heardAt = Number.NEGATIVE_INFINITY
   #generation = 0
+  /** The newest that answered, by bundle. */
+  readonly #epochs = new Map<string, number>()
   #lastId: string | undefined
   #reportTimer: ReturnType<typeof setTimeout> | undefined
 
@@ -91,6 +93,14 @@ export class KeptAnswers {
    * @param generation as it was then: what changed meanwhile may be what the answer does not know of
    */
   set(key: string, answer: Answer, url: string, sentAt: number, generation: number): void {
+    const { bundle, epoch } = answer.policy ?? {}
+    if (bundle !== undefined && epoch !== undefined && url === this.#way.url) {
+      const known = this.#epochs.get(bundle) ?? epoch
+      this.#epochs.set(bundle, Math.max(known, epoch))
+      // An answer tells of a new epoch as well as the stream does, and may come before it.
+      if (epoch > known) this.#letGo()
+      if (epoch < known) return
+    }
     const ms = answer.cache.max_age_ms
     if (!(ms > 0) || url !== this.#way.url || generation !== this.#generation || !this.#isHeard() || answer.context.error !== undefined)
       return
@@ -149,7 +159,10 @@ export class KeptAnswers {
     if (name === undefined) return
     this.#lastId = fields.get('id')
     // Which answers a change ends would have to be found out; changes are rare, so all of them go.
-    if (name !== 'hello' || (JSON.parse(fields.get('data') ?? '{}') as { reset?: unknown }).reset !== false) this.#letGo()
+    const isReset = name === 'hello' && (JSON.parse(fields.get('data') ?? '{}') as { reset?: unknown }).reset !== false
+    // Another process may count anew.
+    if (isReset) this.#epochs.clear()
+    if (isReset || name !== 'hello') this.#letGo()
   }
 
   /** @returns false: it cannot be told, so it must not be given */

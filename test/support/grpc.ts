@@ -87,6 +87,28 @@ export async function stream(
   return { code, details, messages: received }
 }
 
+/** A stream of messages from the service: gives what came until it ended, or within so long. */
+export async function follow(
+  client: Message,
+  method: string,
+  message: Message,
+  metadata: Readonly<Record<string, string>> = {},
+  { ms = 300, act = async () => {} }: { readonly ms?: number; readonly act?: () => Promise<unknown> } = {},
+): Promise<{ code: number; messages: Message[] }> {
+  const calling = client[method](message, metadataOf(metadata))
+  const messages: Message[] = []
+  const ended = new Promise<number>((resolve) => {
+    calling.on('data', (one: Message) => messages.push(one))
+    calling.on('error', () => {})
+    calling.on('status', ({ code }: { code: number }) => resolve(code))
+  })
+  await act()
+  const timer = setTimeout(() => calling.cancel(), ms)
+  const code = await ended
+  clearTimeout(timer)
+  return { code, messages }
+}
+
 export function metadataOf(values: Readonly<Record<string, string>>): Metadata {
   const metadata = new Metadata()
   for (const [key, value] of Object.entries(values)) metadata.set(key, value)

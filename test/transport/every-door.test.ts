@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { type Client, credentials, loadPackageDefinition, status } from '@grpc/grpc-js'
 import { loadSync, type MethodDefinition } from '@grpc/proto-loader'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
-import { call, definitions, grpcClient, stream } from '../support/grpc.ts'
+import { call, definitions, follow, grpcClient, stream } from '../support/grpc.ts'
 import { startTestService, type TestService } from '../support/service.ts'
 import { tempFolder } from '../support/temp-folder.ts'
 
@@ -63,15 +63,16 @@ test('a caller of the one scope is nobody in the other', async () => {
 const services = Object.entries(definitions).filter(([, definition]) => !('format' in definition))
 const methods = services.flatMap(([name, definition]) =>
   Object.values(definition as Record<string, MethodDefinition<object, object>>).map(
-    (method) => [name, method.originalName ?? '', method.requestStream] as const,
+    ({ originalName = '', requestStream, responseStream }) =>
+      [name, originalName, requestStream ? stream : responseStream ? follow : call] as const,
   ),
 )
 
-test.each(methods)('%s/%s', async (name, method, isStream) => {
+test.each(methods)('%s/%s', async (name, method, ask) => {
   const client = grpcClient(service.grpcAddress, name)
   // Health says nothing else than /healthz.
   if (name === 'grpc.health.v1.Health') return expect((await call(client, 'Check', {})).code).toBe(status.OK)
-  const outcome = isStream ? await stream(client, method, [{}]) : await call(client, method, {})
+  const outcome = await ask(client, method, (ask === stream ? [{}] : {}) as never)
   if (name !== 'envoy.service.auth.v3.Authorization') return expect(outcome.code).toBe(status.UNAUTHENTICATED)
   expect((outcome as { message: { status: { code: number } } }).message.status.code).toBe(status.PERMISSION_DENIED)
 })

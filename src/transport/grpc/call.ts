@@ -1,5 +1,5 @@
 // A call of one message and one answer, apart from the way on which it comes: grpc-js, or direct-calls.ts.
-import { type handleUnaryCall, Metadata, type ServerDuplexStream, type ServerUnaryCall } from '@grpc/grpc-js'
+import { type handleUnaryCall, Metadata, type ServerDuplexStream, type ServerUnaryCall, type ServerWritableStream } from '@grpc/grpc-js'
 import type { Caller } from '../../decision/request.ts'
 import type { CallStatus } from './call-status.ts'
 import { peerOfMark, sessionField } from './session-peers.ts'
@@ -21,7 +21,9 @@ export type UnaryAnswer = { readonly requestId: string; readonly message: Uint8A
 /** Must neither throw nor reject. */
 export type UnaryMethod = (message: Buffer, call: Call) => UnaryAnswer | Promise<UnaryAnswer>
 
-export function callOf(call: ServerUnaryCall<Buffer, Uint8Array> | ServerDuplexStream<Buffer, Uint8Array>): Call {
+export function callOf(
+  call: ServerUnaryCall<Buffer, Uint8Array> | ServerDuplexStream<Buffer, Uint8Array> | ServerWritableStream<Buffer, Uint8Array>,
+): Call {
   return {
     path: call.getPath(),
     host: call.getHost(),

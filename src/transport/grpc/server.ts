@@ -12,6 +12,7 @@ import protobuf from 'protobufjs/minimal.js'
 import type { RecordedDecider } from '../../decision/decider.ts'
 import { PdpError } from '../../errors.ts'
 import type { Admission } from '../admission.ts'
+import type { ChangeOptions } from '../change-stream.ts'
 import type { DecideLimits } from '../decide-request.ts'
 import type { GatewayOptions } from '../gateway/gateway-options.ts'
 import type { TlsSettings } from '../secure-connections.ts'
@@ -22,8 +23,9 @@ import { createDecisionService, decisionServiceName } from './decision-service.t
 import { answerCallsDirectly } from './direct-calls.ts'
 import { type Listener, listenOn } from './listener.ts'
 import { OverdueCalls } from './overdue-calls.ts'
+import { createWatch } from './watch.ts'
 
-export interface GrpcServerOptions {
+export interface GrpcServerOptions extends ChangeOptions {
   readonly decider: RecordedDecider
   readonly limits: DecideLimits
   /** Largest message, before and after decompression. Bytes. */
@@ -66,8 +68,13 @@ export function createGrpcServer(options: GrpcServerOptions): GrpcServer {
   })
   const definitions = loadSync(['verdict/v1/decision.proto', 'envoy/service/auth/v3/external_auth.proto'], { includeDirs: [protoFolder] })
   const { Decide, DecideBatch } = createDecisionService(options)
+  const watches = createWatch(options)
   const { Check } = createAuthorizationService(options)
-  server.addService(rawService(definitions[decisionServiceName] as ServiceDefinition), { Decide: toHandler(Decide), DecideBatch })
+  server.addService(rawService(definitions[decisionServiceName] as ServiceDefinition), {
+    Decide: toHandler(Decide),
+    DecideBatch,
+    Watch: watches.Watch,
+  })
   server.addService(rawService(definitions[authorizationServiceName] as ServiceDefinition), { Check: toHandler(Check) })
   const methods = new Map([
     [`/${decisionServiceName}/Decide`, Decide],
@@ -104,6 +111,7 @@ export function createGrpcServer(options: GrpcServerOptions): GrpcServer {
     startDraining() {
       draining = true
       setHealth()
+      watches.end()
     },
     async close(timeoutMs) {
       clearInterval(timer)

@@ -6,6 +6,7 @@ import fastify, { type FastifyBaseLogger, type FastifyError, type FastifyInstanc
 import type { RecordedDecider } from '../../decision/decider.ts'
 import { PdpError } from '../../errors.ts'
 import type { Admission } from '../admission.ts'
+import type { ChangeOptions } from '../change-stream.ts'
 import { correlationId } from '../correlation.ts'
 import type { DecideLimits } from '../decide-request.ts'
 import type { GatewayOptions } from '../gateway/gateway-options.ts'
@@ -16,7 +17,7 @@ import { requireAdmission } from './authentication.ts'
 import { type AuthzenOptions, authzenMetadataRoute, authzenRoutes } from './authzen-routes.ts'
 import { registerJsonBody, requireBody } from './body.ts'
 import { type BundleRouteOptions, bundleRoutes } from './bundle-routes.ts'
-import { type ChangeRouteOptions, changeRoutes } from './change-routes.ts'
+import { changeRoutes } from './change-routes.ts'
 import { createDecideHandler, decideRoute } from './decide-route.ts'
 import { answerDirectly, type DirectRoute } from './direct.ts'
 import { fromFastify, refuseOnSocket, sendError } from './errors.ts'
@@ -31,7 +32,7 @@ import { publicRoutes } from './public-routes.ts'
 import { guardRequest, rewriteTarget } from './request-guard.ts'
 import { type ReuseRouteOptions, reuseRoute } from './reuse-route.ts'
 
-export interface HttpServerOptions extends ChangeRouteOptions, ReuseRouteOptions {
+export interface HttpServerOptions extends ChangeOptions, ReuseRouteOptions {
   readonly decider: RecordedDecider
   readonly limits: DecideLimits
   readonly maxBodyBytes: number
