@@ -11,6 +11,8 @@ test('a caller beyond its steps a second is told so, with a record, and answered
   const service = await startTestService(policy, {
     'authentication.decideTokenFile': join(folder, 'token'),
     'evaluation.callerStepsPerSecond': 20_000,
+    // What is given again costs no steps.
+    'cache.enabled': false,
   })
   const headers = { authorization: 'Bearer a-token-of-enough-length-0123456789' }
   const statuses: number[] = []
