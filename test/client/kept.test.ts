@@ -15,6 +15,8 @@ const kept = (owner: string, ms = 60_000) => ({
   'p.rego': `package p\n\n# METADATA\n# entrypoint: true\ndecision := {"allow": input.subject.id == data.owner, "cache": {"max_age_ms": ${ms}}}\n`,
   'data.json': JSON.stringify({ owner }),
 })
+/** 100 is what holds on a quiet machine; the rest is for a busy one. */
+const promptMs = 250
 const clients: Client[] = []
 const servers: Server[] = []
 const open = (options: ClientOptions): Client => {
@@ -89,7 +91,7 @@ describe('with a service', () => {
     await heard(client)
     expect(await allowed('ann')).toBe(true)
     await push('bob')
-    await until(100, async () => !(await allowed('ann')) && (await allowed('bob')))
+    await until(promptMs, async () => !(await allowed('ann')) && (await allowed('bob')))
     await heard(client)
     const { epoch } = (await admin(service, 'GET', '/v1/info')).json.bundles[0]
     const authorization = `Bearer ${readFileSync(`${service.state}/admin.token`, 'utf8').trim()}`
@@ -97,16 +99,16 @@ describe('with a service', () => {
     const body = JSON.stringify([{ op: 'replace', path: '/owner', value: 'ann' }])
     const patched = await fetch(`${service.url}/v1/bundles/main/data`, { method: 'PATCH', headers, body })
     expect(patched.status).toBe(200)
-    await until(100, async () => (await allowed('ann')) && !(await allowed('bob')))
+    await until(promptMs, async () => (await allowed('ann')) && !(await allowed('bob')))
     await heard(client)
     const error = async (id: string) => (await client.decide(ask(id))).context.error?.code
     const { json } = await admin(service, 'POST', '/v1/revocations', { kind: 'subject', value: 'ann' })
-    await until(100, async () => (await error('ann')) === 'ERR_REVOKED')
+    await until(promptMs, async () => (await error('ann')) === 'ERR_REVOKED')
     await admin(service, 'DELETE', `/v1/revocations/${json.id}`)
     expect(await allowed('ann')).toBe(true)
     await heard(client)
     await admin(service, 'POST', '/v1/quarantines', { kind: 'subject', value: 'ann' })
-    await until(100, async () => (await error('ann')) === 'ERR_QUARANTINED')
+    await until(promptMs, async () => (await error('ann')) === 'ERR_QUARANTINED')
     await service.stop()
   })
 

@@ -69,7 +69,7 @@ const settings = (more: object = {}) => ({
     {
       issuer,
       timeoutMs: 500,
-      introspection: { url, clientId: 'pdp-client', keyFile: `${files}/key.pem`, keyId: 'k1', cacheMs: 1_000, ...more },
+      introspection: { url, clientId: 'pdp-client', keyFile: `${files}/key.pem`, keyId: 'k1', cacheMs: 2_000, ...more },
     },
   ],
   'authentication.callers': callers,
@@ -182,7 +182,7 @@ describe('what was answered', () => {
     expect([await statusOf('unknown'), await statusOf('unknown'), asked.length]).toEqual([401, 401, 2])
     answers.many = { active: false }
     expect(await statusOf('many')).toBe(200)
-    await sleep(1_050)
+    await sleep(2_050)
     expect(await statusOf('many')).toBe(401)
   })
 
