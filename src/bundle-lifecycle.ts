@@ -244,10 +244,10 @@ export class BundleLifecycle {
     const { store } = this.#options
     const { digest } = bundle
     const known = store.listRevisions(name).find((revision) => revision.digest === digest)
-    // Pushed again, what waits or is ready stays as it is; its approvals hold.
     const active = store.active(name)
     // A change leads back to what was there before as often as not: that is checked against what it changes now, and not passed over.
     const isBack = base !== undefined && known?.status === 'ready' && active?.digest !== digest
+    // Pushed again, what waits or is ready stays as it is; its approvals hold.
     if (known !== undefined && (known.status === 'held' || known.status === 'ready') && !isBack) {
       return { revision: known, epoch: active?.digest === digest ? active.epoch : undefined }
     }

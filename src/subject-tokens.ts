@@ -2,7 +2,7 @@
 // whose behalf. What is told of one is a short list, and what it is bound to, which the policy may hold against what it sees.
 
 import type { Config } from './config.ts'
-import { membersOf, toSingleLine } from './decision/json-text.ts'
+import { membersOf, parsePointer, toSingleLine } from './decision/json-text.ts'
 import type { JsonText, VerifiedSubject } from './decision/request.ts'
 import type { TrustDomains } from './identity/trust-domains.ts'
 import { createTokenVerifier, svidKeysOf, type TokenStores, type VerifiedToken } from './token-verifier.ts'
@@ -58,9 +58,9 @@ function listOf({ payload, claims }: VerifiedToken, listed: Readonly<Record<stri
 /** @param pointer RFC 6901, to members of objects */
 function at(json: JsonText, pointer: string): JsonText | undefined {
   let found: JsonText | undefined = json
-  for (const part of pointer.split('/').slice(1)) {
+  for (const part of parsePointer(pointer)) {
     if (found === undefined) return undefined
-    found = membersOf(found).get(part.replaceAll('~1', '/').replaceAll('~0', '~'))
+    found = membersOf(found).get(part)
   }
   return found
 }

@@ -1,5 +1,6 @@
 // Takes values out of JSON text by JSON pointer, and leaves every other character of every number as it was.
 // @see RFC 6901
+import { parsePointer } from '../decision/json-text.ts'
 
 /**
  * Replaces the values that pointers name by null. A pointer to nothing does nothing; `*` as a part stands for
@@ -13,14 +14,6 @@ export function maskJson(json: string, pointers: readonly string[]): string {
   )
   for (const pointer of pointers) mask(value, parsePointer(pointer))
   return JSON.stringify(value)
-}
-
-/** @returns the parts of a pointer; the empty pointer has none */
-export function parsePointer(pointer: string): string[] {
-  return pointer
-    .split('/')
-    .slice(1)
-    .map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~'))
 }
 
 function mask(value: unknown, path: readonly string[]): void {

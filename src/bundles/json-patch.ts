@@ -1,6 +1,6 @@
 // JSON Patch over JSON text, so that every digit of what is not touched stays.
 // @see RFC 6902; RFC 6901
-import { elementsOf, membersOf } from '../decision/json-text.ts'
+import { elementsOf, membersOf, parsePointer } from '../decision/json-text.ts'
 import type { JsonText } from '../decision/request.ts'
 import { PdpError } from '../errors.ts'
 
@@ -133,12 +133,8 @@ function index(key: string, length: number, isAdding: boolean): number {
 
 /** The keys of a JSON pointer. @throws PdpError ERR_BUNDLE_DATA */
 export function pathOf(path: string): string[] {
-  if (path === '') return []
-  if (!/^(?:\/(?:[^~/]|~[01])*)+$/.test(path)) throw refused('the path is no JSON pointer')
-  return path
-    .slice(1)
-    .split('/')
-    .map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~'))
+  if (path !== '' && !/^(?:\/(?:[^~/]|~[01])*)+$/.test(path)) throw refused('the path is no JSON pointer')
+  return parsePointer(path)
 }
 
 /** Values are the same when their members are, in any order; numbers are compared by value. */

@@ -108,12 +108,7 @@ export function createClient(options: ClientOptions): Client {
     new KeptAnswers(
       {
         url: first,
-        fetch: async (path, init) =>
-          (options.fetch ?? globalThis.fetch)(first + path, {
-            ...init,
-            headers: { ...(await authorization()), ...init.headers },
-            redirect: 'manual',
-          }),
+        fetch: async (path, init) => fetchFrom(first + path, { ...init, headers: { ...(await authorization()), ...init.headers } }),
       },
       options.keep,
     )
@@ -252,14 +247,7 @@ export function createClient(options: ClientOptions): Client {
     count: number,
     signal: AbortSignal,
   ): Promise<Answer[]> {
-    const response = await (options.fetch ?? globalThis.fetch)(`${url}/v1/decide`, {
-      method: 'POST',
-      headers,
-      body,
-      signal,
-      // Where it leads to would get the token.
-      redirect: 'manual',
-    })
+    const response = await fetchFrom(`${url}/v1/decide`, { method: 'POST', headers, body, signal })
     const text = await response.text()
     if (response.status !== 200) {
       // Overload, and what the service has trouble with itself, another one may not have.
@@ -271,6 +259,11 @@ export function createClient(options: ClientOptions): Client {
     if (!Array.isArray(value.evaluations) || value.evaluations.length !== count)
       throw new TypeError('what came is not one answer for each question')
     return value.evaluations.map(readAnswer)
+  }
+
+  /** Not from where it redirects to, which would get the token. */
+  function fetchFrom(url: string, init: RequestInit): Promise<Response> {
+    return (options.fetch ?? globalThis.fetch)(url, { ...init, redirect: 'manual' })
   }
 
   /** What came with somebody's request is passed on only where it can be: it must not be what makes a service look broken. */

@@ -24,6 +24,14 @@ export function membersOf(json: string): Map<string, string> {
   return members
 }
 
+/** @returns the parts of a JSON pointer; the empty pointer has none @see RFC 6901 */
+export function parsePointer(pointer: string): string[] {
+  return pointer
+    .split('/')
+    .slice(1)
+    .map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~'))
+}
+
 /** A member that is a text; undefined where there is none. */
 export function textMemberOf(json: JsonText | undefined, key: string): string | undefined {
   const text = json === undefined ? undefined : membersOf(json).get(key)

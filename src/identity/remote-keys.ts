@@ -1,6 +1,7 @@
 // The keys of an issuer from its server: fetched at start and again after a while, and when a token names a key that is not known,
 // but not more often than once a cool-down, so that tokens of strangers are no way to make this service ask. While the server is
 // away its last good keys count, for a bounded time; then nobody's do.
+import { readBody } from '../network/client.ts'
 import { KeySet } from './key-set.ts'
 
 export interface RemoteKeysOptions {
@@ -85,7 +86,9 @@ export class RemoteKeys {
         await response.body?.cancel()
         throw new Error(`the status is ${response.status}`)
       }
-      const keys = new KeySet(await readText(response), 'sig')
+      const body = response.body as AsyncIterable<Uint8Array>
+      const text = (await readBody(body, maxBytes, () => new Error(`it has more than ${maxBytes} bytes`))).toString('utf8')
+      const keys = new KeySet(text, 'sig')
       if (keys.size === 0) throw new Error('it has no key that can be used')
       this.#keys = keys
       this.#fetchedAtMs = performance.now()
@@ -98,15 +101,4 @@ export class RemoteKeys {
     clearInterval(this.#timer)
     this.#closing.abort()
   }
-}
-
-async function readText(response: Response): Promise<string> {
-  const parts: Uint8Array[] = []
-  let bytes = 0
-  for await (const part of response.body as AsyncIterable<Uint8Array>) {
-    bytes += part.length
-    if (bytes > maxBytes) throw new Error(`it has more than ${maxBytes} bytes`)
-    parts.push(part)
-  }
-  return Buffer.concat(parts).toString('utf8')
 }

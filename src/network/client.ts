@@ -42,10 +42,10 @@ function credentials({ caFile, certFile, keyFile }: ClientTls = {}) {
  * @param tooLong what is thrown for a body with more bytes
  * @throws whatever breaks the body off
  */
-export async function readBody(response: IncomingMessage, maxBytes: number, tooLong: () => Error): Promise<Buffer> {
-  const parts: Buffer[] = []
+export async function readBody(response: AsyncIterable<Uint8Array>, maxBytes: number, tooLong: () => Error): Promise<Buffer> {
+  const parts: Uint8Array[] = []
   let bytes = 0
-  for await (const part of response as AsyncIterable<Buffer>) {
+  for await (const part of response) {
     bytes += part.length
     if (bytes > maxBytes) throw tooLong()
     parts.push(part)
