@@ -54,10 +54,11 @@ export function createBundleAdmin(lifecycle: BundleLifecycle, store: BundleStore
     revision: (name, digest) => found(name, digest, true),
     archive(name, digest) {
       lifecycle.rulesOf(name)
-      const wanted = digest ?? store.active(name)?.digest
+      const active = digest === undefined ? store.active(name) : undefined
+      const wanted = digest ?? active?.digest
       if (wanted === undefined) throw new PdpError('ERR_UNKNOWN_BUNDLE', `no bundle is called \`${name}\``)
       store.getRevision(name, wanted)
-      return { digest: wanted, bytes: store.readArchive(wanted) }
+      return { digest: wanted, epoch: active?.epoch, bytes: store.readArchive(wanted) }
     },
     async approve(name, digest, actor) {
       await lifecycle.approve(name, digest, actor)

@@ -1,6 +1,7 @@
 // From a stored bundle to one that can answer: read back from the store, compiled, loaded beside what is active. Not when that
 // may happen, nor what it is recorded as: src/bundle-lifecycle.ts.
-import { type Bundle, cacheAgesOf } from './bundles/bundle.ts'
+import { partsOf } from './bundle-parts.ts'
+import type { Bundle } from './bundles/bundle.ts'
 import { readBundle } from './bundles/read-bundle.ts'
 import type { Config } from './config.ts'
 import { EvaluationWorkers } from './evaluation-workers.ts'
@@ -71,24 +72,8 @@ export class BundleLoader {
     refusedFromMs: number,
   ): Promise<(epoch: number, nowMs: number) => ActiveBundle> {
     const { evaluation } = this.#config
-    const { manifest } = bundle
-    const reads = Object.entries(manifest.metadata.verdict?.reads ?? {})
     return loadBundle(
-      {
-        name,
-        revision: manifest.revision,
-        digest: bundle.digest,
-        module: await this.#compiled(bundle),
-        data: bundle.data,
-        modules: bundle.modules,
-        defaultEntrypoint: defaultEntrypoint ?? manifest.metadata.default_entrypoint,
-        inputReads: Object.fromEntries(reads.map(([path, { input }]) => [path, input])),
-        functions: Object.fromEntries(reads.map(([path, { builtins }]) => [path, builtins])),
-        varying: Object.fromEntries(reads.map(([path, { nondeterministic }]) => [path, nondeterministic.length > 0])),
-        cacheAges: cacheAgesOf(manifest),
-        search: manifest.metadata.search ?? {},
-        refusedFromMs,
-      },
+      partsOf(name, bundle, await this.#compiled(bundle), defaultEntrypoint, refusedFromMs),
       await this.#builtinHost(),
       evaluation,
       evaluation.trustedKey,

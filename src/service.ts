@@ -13,10 +13,11 @@ import { BundleLifecycle } from './bundle-lifecycle.ts'
 import { activateAll, pullAll, watchAll, watchExpiries } from './bundle-sources.ts'
 import { createCallerIdentity } from './caller-identity.ts'
 import { type Config, isLoopback } from './config.ts'
+import type { Caller } from './decision/request.ts'
 import { withStepBudget } from './decision/step-budget.ts'
 import { PdpError } from './errors.ts'
 import { Changes } from './guard/changes.ts'
-import { withIsolation } from './guard/isolation.ts'
+import { findIsolated, withIsolation } from './guard/isolation.ts'
 import { withSubjectTokens } from './guard/verified-subject.ts'
 import { replaceEach } from './identity/files.ts'
 import { watchFiles } from './identity/watched-files.ts'
@@ -101,7 +102,8 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
     }
     const cacheCounts = { hits: 0, misses: 0, passed: 0 }
     const guarded = withIsolation(cached(budgeted, bundles, cache, cacheCounts), state.isolations)
-    const inner = recorded(guarded, decisionLog, createRecordWriter({ ...config.decisionLog, labels: config.labels }), (error) =>
+    const writeRecord = createRecordWriter({ ...config.decisionLog, labels: config.labels })
+    const inner = recorded(guarded, decisionLog, writeRecord, (error) =>
       log.error({ cause: (error.cause as Error | undefined)?.stack }, 'internal error'),
     )
 
@@ -136,6 +138,10 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
       decider,
       changes,
       epochs: () => bundles.list(),
+      isolation: {
+        isHeld: (caller: Caller) => findIsolated(isolations, caller, Date.now()) !== undefined,
+        subjects: () => isolations.values('subject'),
+      },
       limits: { ...config.requests, forbidPrototypeKeys: true },
       maxBodyBytes: config.server.maxBodyBytes,
       requestTimeoutMs: config.server.requestTimeoutMs,
@@ -175,6 +181,12 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
         if (!decisionLog.available) return false
         const { shard } = config.decisionLog
         for (const one of reuses) decisionLog.append(reuseLine(caller, one, { shard, seq: decisionLog.nextSeq(), timeMs: Date.now() }))
+        return true
+      },
+      recordTold(told) {
+        if (!decisionLog.available) return false
+        for (const { request, decision, durationUs } of told)
+          decisionLog.append(writeRecord(request, decision, decisionLog.nextSeq(), durationUs))
         return true
       },
       opa: { config: () => opaConfig(config, bundles), yamlToJson: (text: string) => toolchain.yamlToJson(text) },

@@ -2,12 +2,11 @@
 import { type Answer, denied, type Question, readAnswer } from './answer.ts'
 import { Endpoints } from './endpoints.ts'
 import { type KeepOptions, KeptAnswers } from './kept.ts'
+import { type Way, type WayOptions, wayTo } from './way.ts'
 
-export interface ClientOptions {
+export interface ClientOptions extends WayOptions {
   /** Where services answer, for example `https://pdp.example:8181`; the next one is asked when one fails. At least one. */
   readonly urls: readonly string[]
-  /** Bearer token, or how to get one that holds now. */
-  readonly token?: string | (() => string | Promise<string>)
   /** For a call, with all that is sent again. Milliseconds; default 1,000. */
   readonly timeoutMs?: number
   /** For one request; then the next service is asked. Milliseconds; default half of `timeoutMs`. */
@@ -27,8 +26,6 @@ export interface ClientOptions {
    * longer. Default: every call is answered by a service.
    */
   readonly keep?: KeepOptions
-  /** Default: the runtime's. */
-  readonly fetch?: typeof globalThis.fetch
 }
 
 export interface CallOptions {
@@ -102,16 +99,8 @@ export function createClient(options: ClientOptions): Client {
     () => performance.now(),
   )
   const closing = new AbortController()
-  const first = (urls[0] as string).replace(/\/+$/, '')
-  const kept =
-    options.keep &&
-    new KeptAnswers(
-      {
-        url: first,
-        fetch: async (path, init) => fetchFrom(first + path, { ...init, headers: { ...(await authorization()), ...init.headers } }),
-      },
-      options.keep,
-    )
+  const ways = new Map(endpoints.urls.map((url) => [url, wayTo(url, options)]))
+  const kept = options.keep && new KeptAnswers(ways.get(endpoints.urls[0] as string) as Way, options.keep)
   /** By what their questions have in common, in the order of their first. */
   const groups = new Map<string, Group>()
   let isScheduled = false
@@ -198,7 +187,7 @@ export function createClient(options: ClientOptions): Client {
 
   /** Sends until there is an answer, or it is of no use any longer. */
   async function request(body: string, call: CallOptions, count: number): Promise<{ answers: Answer[]; url: string }> {
-    const headers = await headersOf(call)
+    const headers = headersOf(call)
     const until = performance.now() + timeoutMs
     let failure = new UnavailableError('ERR_CLIENT_CIRCUIT_OPEN', 'all services have failed and are left alone for a while')
     let avoid: string | undefined
@@ -247,7 +236,7 @@ export function createClient(options: ClientOptions): Client {
     count: number,
     signal: AbortSignal,
   ): Promise<Answer[]> {
-    const response = await fetchFrom(`${url}/v1/decide`, { method: 'POST', headers, body, signal })
+    const response = await (ways.get(url) as Way).fetch('/v1/decide', { method: 'POST', headers, body, signal })
     const text = await response.text()
     if (response.status !== 200) {
       // Overload, and what the service has trouble with itself, another one may not have.
@@ -261,24 +250,13 @@ export function createClient(options: ClientOptions): Client {
     return value.evaluations.map(readAnswer)
   }
 
-  /** Not from where it redirects to, which would get the token. */
-  function fetchFrom(url: string, init: RequestInit): Promise<Response> {
-    return (options.fetch ?? globalThis.fetch)(url, { ...init, redirect: 'manual' })
-  }
-
   /** What came with somebody's request is passed on only where it can be: it must not be what makes a service look broken. */
-  async function headersOf({ correlationId, traceparent }: CallOptions): Promise<Readonly<Record<string, string>>> {
+  function headersOf({ correlationId, traceparent }: CallOptions): Readonly<Record<string, string>> {
     return {
       'content-type': 'application/json',
       'x-request-id': correlationId !== undefined && plain.test(correlationId) ? correlationId : crypto.randomUUID(),
       ...(traceparent !== undefined && plain.test(traceparent) && { traceparent }),
-      ...(await authorization()),
     }
-  }
-
-  async function authorization(): Promise<Readonly<Record<string, string>>> {
-    const token = typeof options.token === 'function' ? await options.token() : options.token
-    return token === undefined ? {} : { authorization: `Bearer ${token}` }
   }
 
   function refuse(waiting: readonly Waiting[], error: UnavailableError): void {

@@ -36,6 +36,11 @@ export class Endpoints {
     this.#now = now
   }
 
+  /** Without slashes at their ends. */
+  get urls(): string[] {
+    return this.#endpoints.map(({ url }) => url)
+  }
+
   /**
    * @param avoid that one, while there is another
    * @returns undefined: all are left alone now

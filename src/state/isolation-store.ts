@@ -79,6 +79,11 @@ export class IsolationStore {
     return this.#of(kind).size > 0
   }
 
+  /** Values of a kind for which something may hold. */
+  values(kind: IsolationKind): string[] {
+    return [...this.#of(kind).keys()]
+  }
+
   /** The strictest that holds for an identity. */
   find(kind: IsolationKind, value: string, nowMs: number): IsolationEntry | undefined {
     const holding = this.#of(kind)

@@ -1,7 +1,8 @@
 // What those who keep answers are told, in the order in which it happened, for every protocol that has a stream: first where they are,
 // then all that ends an answer. Who was isolated is told by a digest under a key of the stream, which says something only to those who
-// know the name already.
+// know the name already. Who decides itself is told more: who it is itself, and who is isolated already.
 import { createHmac, randomBytes } from 'node:crypto'
+import type { Caller } from '../decision/request.ts'
 
 export type ChangeInfo =
   | { readonly seq: number; readonly type: 'epoch'; readonly bundle: string; readonly epoch: number }
@@ -18,6 +19,12 @@ export interface ChangeFeed {
 
 export interface ChangeOptions {
   readonly changes: ChangeFeed
+  readonly isolation: {
+    /** Whether anything holds for a caller, or for the client that its token was given to. */
+    isHeld(caller: Caller): boolean
+    /** IDs of subjects that are isolated now. */
+    subjects(): readonly string[]
+  }
   readonly epochs: () => readonly { readonly name: string; readonly epoch: number }[]
 }
 
@@ -32,11 +39,38 @@ export type Told = { readonly id: string } & (
       readonly key: Buffer /** All that is kept has to go. */
       readonly reset: boolean
       readonly bundles: readonly BundleEpoch[]
+      /** For those who decide themselves. */
+      readonly decides?: Decides
     }
   | ({ readonly type: 'epoch' } & BundleEpoch)
   /** Of a token there is no digest. */
   | { readonly type: 'isolated'; readonly kind: string; readonly digest: Buffer | undefined }
 )
+
+export interface Decides {
+  /** Who asks, as policies see it. */
+  readonly caller: Caller
+  /** Whether the caller itself is isolated. */
+  readonly isHeld: boolean
+  /** The first bytes of the digests of all subjects that are isolated; undefined: there are too many to tell. */
+  readonly subjects: readonly Buffer[] | undefined
+}
+
+/** Of a digest that stands in a list: that somebody is taken for another one day does no harm, since the service is asked then. Bytes. */
+const listedBytes = 8
+/** Subjects in a list. */
+const maxListed = 10_000
+
+export interface Follower {
+  readonly caller: Caller
+  /** Of what was told last, on another stream; empty: nothing was. */
+  readonly lastId: string
+  /** Whether it decides itself; else it keeps answers at most. */
+  readonly isDecider: boolean
+}
+
+/** Longest time that a timer takes. */
+const maxTimerMs = 2 ** 31 - 1
 
 /** How often a stream says that it lives. Who hears nothing for some of them does not know any longer what holds. Milliseconds. */
 export const beatMs = 1_000
@@ -44,26 +78,47 @@ export const beatMs = 1_000
 export const maxStreams = 1_000
 
 /**
- * @param lastId of what was told last, on another stream; empty: nothing was
- * @param send told of everything, the first of it before this returns
- * @returns ends it
+ * @param stream.send told of everything, the first of it before this returns
+ * @param stream.end to be ended, since the caller's token has expired: it has to come with another
+ * @returns stops telling
  */
-export function followChanges({ changes, epochs }: ChangeOptions, lastId: string, send: (told: Told) => void): () => void {
+export function followChanges(
+  { changes, epochs, isolation }: ChangeOptions,
+  { lastId, caller, isDecider }: Follower,
+  { send, end }: { send(told: Told): void; end(): void },
+): () => void {
   const [instance, seq = ''] = lastId.split('.')
   const missed = instance === changes.instance && /^\d{1,15}$/.test(seq) ? changes.since(Number(seq)) : undefined
   const key = randomBytes(32)
   const bundles = epochs().map(({ name, epoch }) => ({ bundle: name, epoch }))
   // First, so that whoever cannot go on where it was lets go before anything else is said.
-  send({ id: `${changes.instance}.${missed === undefined ? changes.last : seq}`, type: 'hello', key, reset: missed === undefined, bundles })
+  const id = `${changes.instance}.${missed === undefined ? changes.last : seq}`
+  const decides = isDecider ? { caller, isHeld: isolation.isHeld(caller), subjects: listed() } : undefined
+  send({ id, type: 'hello', key, reset: missed === undefined, bundles, ...(decides !== undefined && { decides }) })
   for (const change of missed ?? []) tell(change)
-  return changes.subscribe(tell)
+  const unsubscribe = changes.subscribe(tell)
+  const leftMs = caller.expiresAtMs === undefined ? undefined : Math.min(caller.expiresAtMs - Date.now(), maxTimerMs)
+  const expiry = leftMs === undefined ? undefined : setTimeout(end, leftMs).unref()
+  return () => {
+    clearTimeout(expiry)
+    unsubscribe()
+  }
 
   function tell(change: ChangeInfo): void {
     const id = `${changes.instance}.${change.seq}`
     if (change.type === 'epoch') send({ id, type: 'epoch', bundle: change.bundle, epoch: change.epoch })
     else {
       const { kind, value } = change
-      send({ id, type: 'isolated', kind, digest: value === undefined ? undefined : createHmac('sha256', key).update(value).digest() })
+      send({ id, type: 'isolated', kind, digest: value === undefined ? undefined : digestOf(value) })
     }
+  }
+
+  function listed(): Buffer[] | undefined {
+    const subjects = isolation.subjects()
+    return subjects.length > maxListed ? undefined : subjects.map((one) => digestOf(one).subarray(0, listedBytes))
+  }
+
+  function digestOf(value: string): Buffer {
+    return createHmac('sha256', key).update(value).digest()
   }
 }

@@ -39,7 +39,7 @@ export function createWatch(options: WatchOptions): Watches {
   }
 
   async function admit(stream: ServerWritableStream<Buffer, Uint8Array>, id: string): Promise<void> {
-    await factsOf(callOf(stream), id, 'watch', options.decideScope)
+    const { caller } = await factsOf(callOf(stream), id, 'watch', options.decideScope)
     if (streams.size >= maxStreams) throw new PdpError('ERR_OVERLOADED', 'too many clients follow the changes')
     const lastId = readLastId(stream.request)
     stream.sendMetadata(requestIdMetadata(id))
@@ -47,12 +47,16 @@ export function createWatch(options: WatchOptions): Watches {
       stream.write(message)
       if (stream.writableLength > maxUnreadBytes) stream.destroy()
     }
-    const unsubscribe = followChanges(options, lastId, (told) => write(writeTold(told)))
+    const stop = followChanges(
+      options,
+      { lastId, caller, isDecider: false },
+      { send: (told) => write(writeTold(told)), end: () => stream.end() },
+    )
     const beat = setInterval(() => write(beatMessage), beatMs).unref()
     streams.add(stream)
     const done = () => {
       clearInterval(beat)
-      unsubscribe()
+      stop()
       streams.delete(stream)
     }
     for (const event of ['close', 'cancelled', 'finish', 'error']) stream.once(event, done)

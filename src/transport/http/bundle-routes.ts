@@ -62,7 +62,8 @@ export interface BundleAdmin {
   patch(name: string, operations: readonly DataOperation[], epoch: number, actor: string): Promise<RevisionInfo>
   revisions(name: string): readonly RevisionInfo[]
   revision(name: string, digest: string): RevisionInfo
-  archive(name: string, digest: string | undefined): { readonly digest: string; readonly bytes: Buffer }
+  /** @param digest undefined: what answers now, with its epoch */
+  archive(name: string, digest: string | undefined): { readonly digest: string; readonly epoch: number | undefined; readonly bytes: Buffer }
   approve(name: string, digest: string, actor: string): Promise<RevisionInfo>
   /** @param envelope JSON text */
   sign(name: string, digest: string, envelope: JsonText, actor: string): Promise<RevisionInfo>
@@ -215,6 +216,7 @@ export function bundleRoutes(
     actorOf(request, 'pull')
     const found = bundleAdmin.archive(named(request), wanted)
     reply.header('etag', `"${found.digest}"`).header('cache-control', 'no-cache')
+    if (found.epoch !== undefined) reply.header('verdict-epoch', String(found.epoch))
     if (request.headers['if-none-match'] === `"${found.digest}"`) return reply.code(304).send()
     return reply.header('content-type', 'application/gzip').send(found.bytes)
   }

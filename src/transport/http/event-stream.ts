@@ -12,6 +12,8 @@ export interface EventStream {
   /** @param data JSON text */
   send(id: string, event: string, data: string): void
   readonly isClosed: boolean
+  /** Ends it for the client, who may come back. */
+  end(): void
 }
 
 export class EventStreams {
@@ -52,6 +54,9 @@ export class EventStreams {
       },
       get isClosed() {
         return stream.destroyed
+      },
+      end() {
+        stream.end()
       },
     }
   }

@@ -248,6 +248,7 @@ const bundleOperations: readonly Operation[] = [
     tag: 'native',
     scope: 'decide',
     summary: 'For those who keep answers, all that ends one: epochs, and who was isolated, by digests (text/event-stream)',
+    parameters: [queryParameter('decides', '`1`: also what those have to know who decide themselves')],
     statuses: { 403: 'The caller may not ask' },
   },
   {
@@ -259,6 +260,15 @@ const bundleOperations: readonly Operation[] = [
     summary: 'How often answers were given again by whoever keeps them; each goes to the decision log',
     request: 'Object',
     statuses: { 204: 'Recorded' },
+  },
+  {
+    ...bundle,
+    path: '/v1/records',
+    method: 'post',
+    id: 'records',
+    summary: 'Decisions that a caller made itself with a bundle from here, for the decision log; a record a line (application/x-ndjson)',
+    parameters: [],
+    statuses: { 204: 'Recorded', ...noRole },
   },
   {
     ...bundle,

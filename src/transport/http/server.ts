@@ -29,6 +29,7 @@ import { opaDirect } from './opa-direct.ts'
 import { type OpaOptions, opaRoutes } from './opa-routes.ts'
 import { openapi } from './openapi.ts'
 import { publicRoutes } from './public-routes.ts'
+import { type RecordRouteOptions, recordRoute } from './record-route.ts'
 import { guardRequest, rewriteTarget } from './request-guard.ts'
 import { type ReuseRouteOptions, reuseRoute } from './reuse-route.ts'
 
@@ -51,6 +52,7 @@ export interface HttpServerOptions extends ChangeOptions, ReuseRouteOptions {
   readonly bundles: Omit<BundleRouteOptions, 'limits' | 'maxBodyBytes'>
   readonly isolationAdmin: IsolationAdmin
   readonly notReady: () => readonly string[]
+  readonly recordTold: RecordRouteOptions['recordTold']
   readonly info: () => Info
   readonly log: FastifyBaseLogger
 }
@@ -153,6 +155,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
     scope.addHook('onRequest', requireAdmission(options.adminScope))
     adminRoutes(scope, options.info)
     bundleRoutes(scope, { ...options.bundles, limits: options.limits, maxBodyBytes: options.maxBodyBytes })
+    scope.register(async (inner) => recordRoute(inner, { ...options, hasRole: options.bundles.hasRole }))
     eventRoutes(scope, options.bundles)
     isolationRoutes(scope, { isolationAdmin: options.isolationAdmin, hasRole: options.bundles.hasRole, limits: options.limits })
     scope.get('/docs', (_request, reply) => reply.header('cache-control', 'no-store').send(openapi(options.info().version)))
