@@ -58,7 +58,12 @@ export function createBundleAdmin(lifecycle: BundleLifecycle, store: BundleStore
       const wanted = digest ?? active?.digest
       if (wanted === undefined) throw new PdpError('ERR_UNKNOWN_BUNDLE', `no bundle is called \`${name}\``)
       store.getRevision(name, wanted)
-      return { digest: wanted, epoch: active?.epoch, bytes: store.readArchive(wanted) }
+      return {
+        digest: wanted,
+        epoch: active?.epoch,
+        defaultEntrypoint: lifecycle.rulesOf(name).defaultEntrypoint,
+        bytes: store.readArchive(wanted),
+      }
     },
     async approve(name, digest, actor) {
       await lifecycle.approve(name, digest, actor)

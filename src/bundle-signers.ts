@@ -7,11 +7,11 @@ import { PdpError } from './errors.ts'
 import { readText } from './identity/files.ts'
 
 export class BundleSigners {
-  readonly #config: Config
+  readonly #config: Pick<Config, 'keys'>
   #keys: readonly VerificationKey[]
 
   /** @throws PdpError ERR_CONFIG_INVALID for a key that cannot be read */
-  constructor(config: Config) {
+  constructor(config: Pick<Config, 'keys'>) {
     this.#config = config
     this.#keys = readKeys(config)
   }
@@ -58,7 +58,7 @@ export function refusedFrom({ signature }: BundleRules, signers: readonly Signed
 }
 
 /** @throws PdpError ERR_CONFIG_INVALID */
-function readKeys({ keys }: Config): VerificationKey[] {
+function readKeys({ keys }: Pick<Config, 'keys'>): VerificationKey[] {
   return keys.map(({ id, algorithm, file }) => {
     const where = `keys.${id}`
     return { id, algorithm, key: parseKey(readText(file, where), algorithm, 'public', where) }

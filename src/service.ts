@@ -142,6 +142,7 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
         isHeld: (caller: Caller) => findIsolated(isolations, caller, Date.now()) !== undefined,
         subjects: () => isolations.values('subject'),
       },
+      rules: { ...config.evaluation, maxAgeMs: config.cache.maxAgeMs },
       limits: { ...config.requests, forbidPrototypeKeys: true },
       maxBodyBytes: config.server.maxBodyBytes,
       requestTimeoutMs: config.server.requestTimeoutMs,

@@ -24,6 +24,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   errors: [],
   version: [],
   client: [],
+  embedded: ['*'],
 }
 
 /** Who may import a library; a path is a file or a folder below src. */
@@ -42,7 +43,16 @@ const owners: Readonly<Record<string, readonly string[]>> = {
   commander: ['main.ts', 'cli'],
   'tar-stream': ['bundles/archive.ts'],
   yaml: ['config.ts'],
-  zod: ['config.ts', 'config', 'transport', 'audit/record-schema.ts', 'bundles', 'identity/key-set.ts', 'cli/eval-lines.ts'],
+  zod: [
+    'config.ts',
+    'config',
+    'embedded/service-facts.ts',
+    'transport',
+    'audit/record-schema.ts',
+    'bundles',
+    'identity/key-set.ts',
+    'cli/eval-lines.ts',
+  ],
   'lru-cache': ['identity/introspection.ts', 'policy/decision-store.ts', 'policy/patterns.ts', 'policy/remembered-calls.ts'],
   'node:sqlite': ['state'],
   'node:wasi': ['rego/reactor.ts'],

@@ -25,6 +25,7 @@ export interface ChangeOptions {
     /** IDs of subjects that are isolated now. */
     subjects(): readonly string[]
   }
+  readonly rules: DecidingRules
   readonly epochs: () => readonly { readonly name: string; readonly epoch: number }[]
 }
 
@@ -54,12 +55,22 @@ export interface Decides {
   readonly isHeld: boolean
   /** The first bytes of the digests of all subjects that are isolated; undefined: there are too many to tell. */
   readonly subjects: readonly Buffer[] | undefined
+  readonly rules: DecidingRules
 }
 
 /** Of a digest that stands in a list: that somebody is taken for another one day does no harm, since the service is asked then. Bytes. */
 const listedBytes = 8
 /** Subjects in a list. */
 const maxListed = 10_000
+
+/** What of the configuration has a part in a decision. */
+export interface DecidingRules {
+  readonly trustedKey: string
+  readonly maxSteps: number
+  readonly maxMemoryBytes: number
+  /** Longest time for which an answer holds. Milliseconds. */
+  readonly maxAgeMs: number
+}
 
 export interface Follower {
   readonly caller: Caller
@@ -83,7 +94,7 @@ export const maxStreams = 1_000
  * @returns stops telling
  */
 export function followChanges(
-  { changes, epochs, isolation }: ChangeOptions,
+  { changes, epochs, isolation, rules }: ChangeOptions,
   { lastId, caller, isDecider }: Follower,
   { send, end }: { send(told: Told): void; end(): void },
 ): () => void {
@@ -93,7 +104,7 @@ export function followChanges(
   const bundles = epochs().map(({ name, epoch }) => ({ bundle: name, epoch }))
   // First, so that whoever cannot go on where it was lets go before anything else is said.
   const id = `${changes.instance}.${missed === undefined ? changes.last : seq}`
-  const decides = isDecider ? { caller, isHeld: isolation.isHeld(caller), subjects: listed() } : undefined
+  const decides = isDecider ? { caller, isHeld: isolation.isHeld(caller), subjects: listed(), rules } : undefined
   send({ id, type: 'hello', key, reset: missed === undefined, bundles, ...(decides !== undefined && { decides }) })
   for (const change of missed ?? []) tell(change)
   const unsubscribe = changes.subscribe(tell)

@@ -57,13 +57,22 @@ const operationSchema = z.object({
 })
 
 /** Everything throws PdpError. */
+export interface ArchiveAnswer {
+  readonly digest: string
+  readonly bytes: Buffer
+  /** Of what answers now. */
+  readonly epoch?: number | undefined
+  /** Where the configuration names one. */
+  readonly defaultEntrypoint?: string | undefined
+}
+
 export interface BundleAdmin {
   push(name: string, archive: Buffer, actor: string): Promise<RevisionInfo>
   patch(name: string, operations: readonly DataOperation[], epoch: number, actor: string): Promise<RevisionInfo>
   revisions(name: string): readonly RevisionInfo[]
   revision(name: string, digest: string): RevisionInfo
   /** @param digest undefined: what answers now, with its epoch */
-  archive(name: string, digest: string | undefined): { readonly digest: string; readonly epoch: number | undefined; readonly bytes: Buffer }
+  archive(name: string, digest: string | undefined): ArchiveAnswer
   approve(name: string, digest: string, actor: string): Promise<RevisionInfo>
   /** @param envelope JSON text */
   sign(name: string, digest: string, envelope: JsonText, actor: string): Promise<RevisionInfo>
@@ -216,7 +225,9 @@ export function bundleRoutes(
     actorOf(request, 'pull')
     const found = bundleAdmin.archive(named(request), wanted)
     reply.header('etag', `"${found.digest}"`).header('cache-control', 'no-cache')
+    // For those who decide themselves.
     if (found.epoch !== undefined) reply.header('verdict-epoch', String(found.epoch))
+    if (found.defaultEntrypoint !== undefined) reply.header('verdict-default-entrypoint', encodeURIComponent(found.defaultEntrypoint))
     if (request.headers['if-none-match'] === `"${found.digest}"`) return reply.code(304).send()
     return reply.header('content-type', 'application/gzip').send(found.bytes)
   }

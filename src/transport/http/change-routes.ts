@@ -33,10 +33,12 @@ function dataOf(told: Told): object {
 
 function decidesOf(decides: Decides | undefined): object {
   if (decides === undefined) return {}
+  const { trustedKey, maxSteps, maxMemoryBytes, maxAgeMs } = decides.rules
   const { authenticated, id, issuer, clientId, scopes, address } = decides.caller
   return {
     caller: { authenticated, id, issuer, client_id: clientId, scopes, address },
     held: decides.isHeld,
     subjects: decides.subjects === undefined ? null : Buffer.concat(decides.subjects).toString('base64url'),
+    rules: { trusted_key: trustedKey, max_steps: maxSteps, max_memory_bytes: maxMemoryBytes, max_age_ms: maxAgeMs },
   }
 }

@@ -1,0 +1,112 @@
+// From a question of the client's kind to one for the core, where this process may answer it, and from the decision to an answer as the
+// service words it.
+import { randomUUID } from 'node:crypto'
+import type { Answer, CallOptions, Question } from '../client/index.ts'
+import type { RecordedDecider } from '../decision/decider.ts'
+import type { RecordedDecision } from '../decision/decision.ts'
+import { toSingleLine } from '../decision/json-text.ts'
+import { parseStrictJson } from '../decision/strict-json.ts'
+import type { ActiveBundles } from '../policy/active-bundles.ts'
+import { childSpan } from '../telemetry/trace-context.ts'
+import { correlationId } from '../transport/correlation.ts'
+import { ownKeys } from '../transport/decide-answer.ts'
+import { splitPolicy, toQuestion } from '../transport/decide-request.ts'
+import type { BundleCopy } from './bundle-copies.ts'
+import type { ServiceFacts, ServiceRules } from './service-facts.ts'
+
+export interface AskerOptions {
+  readonly bundles: ActiveBundles
+  readonly copies: ReadonlyMap<string, BundleCopy>
+  readonly facts: ServiceFacts
+  /** How long a bundle that the service has replaced goes on answering. Milliseconds. */
+  readonly boundMs: number
+  readonly isRecording: () => boolean
+  readonly deciderFor: (rules: ServiceRules) => RecordedDecider
+}
+
+/** Longer texts are the service's, which has its own bounds for them. Characters. */
+const maxInputLength = 65_536
+/** As strict as a service can be: what does not pass, the service judges. */
+const limits = { maxDepth: 32, maxMembers: 10_000, forbidPrototypeKeys: true, maxBatchSize: 1, identifiers: 'ascii' } as const
+/** In a short text, what the strict reading is for: escapes, long numbers, names that every object has. */
+const unusual = /\\|\d{15}|\d[eE]|__|constructor|prototype|toString|valueOf|toLocaleString|hasOwn|isPrototypeOf|propertyIsEnumerable/
+const shortLength = 1_024
+
+/** @returns gives an answer; undefined: the service has to */
+export function createAsker({ bundles, copies, facts, boundMs, isRecording, deciderFor }: AskerOptions) {
+  return (question: Question, call: CallOptions = {}): Answer | undefined => {
+    if (call.token !== undefined || call.signal?.aborted === true || !isRecording()) return undefined
+    const now = performance.now()
+    const caller = facts.callerAt(now)
+    const { rules } = facts
+    if (caller === undefined || rules === undefined) return undefined
+    const [named, path] = call.policy === undefined ? [] : splitPolicy(call.policy)
+    const name = named ?? facts.onlyBundle
+    const bundle = name === undefined ? undefined : bundles.get(name)
+    if (name === undefined || bundle === undefined || !isCurrent(name, bundle.epoch, now) || bundle.epoch < (call.minEpoch ?? 0))
+      return undefined
+    const entrypoint = path ?? bundle.defaultEntrypoint?.identity.entrypoint
+    if (entrypoint === undefined || copies.get(name)?.isLocal(entrypoint, rules) !== true) return undefined
+    const texts = textsOf(question)
+    if (texts === undefined || facts.mayBeIsolated(question.subject.id)) return undefined
+    const decided = deciderFor(rules).decide({
+      ...texts,
+      door: 'embedded',
+      correlationId: call.correlationId === undefined ? randomUUID() : correlationId(call.correlationId),
+      trace: childSpan(call.traceparent),
+      caller,
+      timeMs: Date.now(),
+      bundle: name,
+      entrypoint,
+      minEpoch: call.minEpoch,
+    })
+    // Whatever leaves the thread was found out above.
+    return decided instanceof Promise ? undefined : toAnswer(decided)
+  }
+
+  function isCurrent(name: string, epoch: number, now: number): boolean {
+    const announced = facts.announced(name)
+    return announced !== undefined && (epoch >= announced.epoch || now - announced.at <= boundMs)
+  }
+}
+
+/** @returns undefined for what the service may refuse */
+function textsOf({ subject, action, resource, context }: Question) {
+  const texts = {
+    subject: toSingleLine(JSON.stringify(subject)),
+    action: toSingleLine(JSON.stringify(action)),
+    resource: toSingleLine(JSON.stringify(resource)),
+    context: context === undefined ? undefined : toSingleLine(JSON.stringify(context)),
+  }
+  const { fault, ...asked } = toQuestion({ subject, action, resource, context }, texts, limits)
+  const { input } = asked
+  if (fault !== undefined || input === undefined || input.length > maxInputLength) return undefined
+  if (input.length <= shortLength && !unusual.test(input)) return asked
+  try {
+    parseStrictJson(input, limits)
+    return asked
+  } catch {
+    return undefined
+  }
+}
+
+/** As src/transport/decide-answer.ts has it as a text. */
+function toAnswer({ id, outcome, policy, maxAgeMs, ...decision }: RecordedDecision): Answer {
+  return {
+    decision: outcome === 'allow',
+    id,
+    context: contextOf(decision),
+    ...(policy !== undefined && { policy }),
+    cache: { max_age_ms: maxAgeMs },
+  }
+}
+
+function contextOf({ context, reasons, obligations, error }: Partial<RecordedDecision>): Answer['context'] {
+  const said = context?.startsWith('{') === true ? Object.entries(JSON.parse(context) as object).filter(([key]) => !ownKeys.has(key)) : []
+  return {
+    ...Object.fromEntries(said),
+    ...(reasons !== undefined && { reasons: JSON.parse(reasons) as unknown }),
+    ...(obligations !== undefined && { obligations: JSON.parse(obligations) as unknown }),
+    ...(error !== undefined && { error: { code: error.code, message: error.message } }),
+  }
+}
