@@ -4,7 +4,7 @@
 // and takes the records. Everything else the client asks of the service.
 //
 // INVARIANT: nothing is decided here by what the service said longer than `boundMs` ago.
-import { createRecordWriter } from '../audit/decision-record.ts'
+import zlib from 'node:zlib'
 import { recorded } from '../audit/recorded.ts'
 import { BundleSigners } from '../bundle-signers.ts'
 import { type Answer, type CallOptions, type Client, type ClientOptions, createClient, type Question } from '../client/index.ts'
@@ -23,6 +23,7 @@ import { BundleCopy } from './bundle-copies.ts'
 import { createAsker } from './local-question.ts'
 import { RecordOutbox } from './record-outbox.ts'
 import { ServiceFacts, type ServiceRules } from './service-facts.ts'
+import { toldLine } from './told-line.ts'
 
 type Given<T> = T extends readonly (infer One)[] ? readonly Given<One>[] : T extends object ? { readonly [K in keyof T]?: Given<T[K]> } : T
 
@@ -39,8 +40,8 @@ export interface EmbeddedOptions extends Omit<ClientOptions, 'keep'> {
   readonly boundMs?: number
   /** For decisions that are given again. Bytes; 0: all are made. Default 16 MiB. */
   readonly cacheBytes?: number
-  /** Records that the service has not taken yet, beyond which nothing is decided here. Characters; default 16 MiB. */
-  readonly maxUntold?: number
+  /** Records that the service has not taken yet, beyond which nothing is decided here. Bytes; default 16 MiB. */
+  readonly maxUntoldBytes?: number
   /** How long to wait for the bundles in the beginning; then the service is asked until they are there. Milliseconds; default 10,000. */
   readonly readyMs?: number
   /** Told of what does not work; meanwhile the service is asked. Default: nobody is. */
@@ -54,10 +55,11 @@ export interface Embedded extends Client {
 
 /**
  * Resolves when the bundles answer here, or `readyMs` have passed.
- * @throws TypeError as createClient; PdpError ERR_CONFIG_INVALID for bundles and keys that cannot be used, ERR_TOOLCHAIN
+ * @throws TypeError as createClient, and for a Node.js that is too old; PdpError ERR_CONFIG_INVALID for bundles and keys that cannot be used, ERR_TOOLCHAIN
  */
 export async function createEmbedded(options: EmbeddedOptions): Promise<Embedded> {
-  const { boundMs = 3_000, cacheBytes = 16 * 2 ** 20, maxUntold = 16 * 2 ** 20, readyMs = 10_000, onError = () => {} } = options
+  const { boundMs = 3_000, cacheBytes = 16 * 2 ** 20, maxUntoldBytes = 16 * 2 ** 20, readyMs = 10_000, onError = () => {} } = options
+  if (!('zstdDecompressSync' in zlib)) throw new TypeError('the embedded mode needs Node.js 22.15 or later')
   if (!(boundMs >= 2_000)) throw new TypeError('`boundMs` must be at least 2,000: the service is heard once a second')
   const config = configOf(options)
   const signers = new BundleSigners(config)
@@ -66,8 +68,7 @@ export async function createEmbedded(options: EmbeddedOptions): Promise<Embedded
   try {
     const host = await createReactorHost(toolchain, JSON.stringify({ version, config: { labels: {} }, env: {} }))
     const way = wayTo(options.urls[0] as string, options)
-    const outbox = new RecordOutbox(way, maxUntold, onError)
-    const writeRecord = createRecordWriter({ shard: '', mask: [], maxInputBytes: Number.POSITIVE_INFINITY, labels: {} })
+    const outbox = new RecordOutbox(way, maxUntoldBytes, onError)
     const bundles = new ActiveBundles()
     const facts = new ServiceFacts(way, boundMs, refreshAll, onError)
     const copies = new Map(
@@ -108,7 +109,7 @@ export async function createEmbedded(options: EmbeddedOptions): Promise<Embedded
         const store = cacheBytes > 0 ? new DecisionStore(cacheBytes) : undefined
         const cache = { maxAgeMs: rules.maxAgeMs, store, now: () => performance.now() }
         const again = cached(createEngine(bundles, { trustedKey: rules.trustedKey }), bundles, cache, { hits: 0, misses: 0, passed: 0 })
-        decider = { rules, decider: recorded(again, outbox, writeRecord, onError) }
+        decider = { rules, decider: recorded(again, outbox, toldLine, onError) }
       }
       return decider.decider
     }

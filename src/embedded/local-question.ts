@@ -4,13 +4,14 @@ import { randomUUID } from 'node:crypto'
 import type { Answer, CallOptions, Question } from '../client/index.ts'
 import type { RecordedDecider } from '../decision/decider.ts'
 import type { RecordedDecision } from '../decision/decision.ts'
-import { toSingleLine } from '../decision/json-text.ts'
+import type { JsonText } from '../decision/request.ts'
 import { parseStrictJson } from '../decision/strict-json.ts'
 import type { ActiveBundles } from '../policy/active-bundles.ts'
 import { childSpan } from '../telemetry/trace-context.ts'
 import { correlationId } from '../transport/correlation.ts'
 import { ownKeys } from '../transport/decide-answer.ts'
 import { splitPolicy, toQuestion } from '../transport/decide-request.ts'
+import { isPlainQuestion } from '../transport/plain-question.ts'
 import type { BundleCopy } from './bundle-copies.ts'
 import type { ServiceFacts, ServiceRules } from './service-facts.ts'
 
@@ -28,9 +29,13 @@ export interface AskerOptions {
 const maxInputLength = 65_536
 /** As strict as a service can be: what does not pass, the service judges. */
 const limits = { maxDepth: 32, maxMembers: 10_000, forbidPrototypeKeys: true, maxBatchSize: 1, identifiers: 'ascii' } as const
-/** In a short text, what the strict reading is for: escapes, long numbers, names that every object has. */
-const unusual = /\\|\d{15}|\d[eE]|__|constructor|prototype|toString|valueOf|toLocaleString|hasOwn|isPrototypeOf|propertyIsEnumerable/
+/** In a short text, what it takes to judge it: anything but printable ASCII, escapes, long numbers, names that every object has. */
+const unusual =
+  /[^\x20-\x5b\x5d-\x7e]|\d{15}|\d[eE]|__|constructor|prototype|toString|valueOf|toLocaleString|hasOwn|isPrototypeOf|propertyIsEnumerable/
 const shortLength = 1_024
+
+/** Only the shape is judged by them. */
+const noTexts = { subject: '', action: '', resource: '', context: undefined }
 
 /** @returns gives an answer; undefined: the service has to */
 export function createAsker({ bundles, copies, facts, boundMs, isRecording, deciderFor }: AskerOptions) {
@@ -47,11 +52,15 @@ export function createAsker({ bundles, copies, facts, boundMs, isRecording, deci
       return undefined
     const entrypoint = path ?? bundle.defaultEntrypoint?.identity.entrypoint
     if (entrypoint === undefined || copies.get(name)?.isLocal(entrypoint, rules) !== true) return undefined
-    const texts = textsOf(question)
-    if (texts === undefined || facts.mayBeIsolated(question.subject.id)) return undefined
+    const input = inputOf(question)
+    if (input === undefined || facts.mayBeIsolated(question.subject.id)) return undefined
     const decided = deciderFor(rules).decide({
-      ...texts,
       door: 'embedded',
+      input,
+      // Whose they are is known already, and the record has them from the input.
+      subject: undefined,
+      action: undefined,
+      resource: undefined,
       correlationId: call.correlationId === undefined ? randomUUID() : correlationId(call.correlationId),
       trace: childSpan(call.traceparent),
       caller,
@@ -71,20 +80,13 @@ export function createAsker({ bundles, copies, facts, boundMs, isRecording, deci
 }
 
 /** @returns undefined for what the service may refuse */
-function textsOf({ subject, action, resource, context }: Question) {
-  const texts = {
-    subject: toSingleLine(JSON.stringify(subject)),
-    action: toSingleLine(JSON.stringify(action)),
-    resource: toSingleLine(JSON.stringify(resource)),
-    context: context === undefined ? undefined : toSingleLine(JSON.stringify(context)),
-  }
-  const { fault, ...asked } = toQuestion({ subject, action, resource, context }, texts, limits)
-  const { input } = asked
-  if (fault !== undefined || input === undefined || input.length > maxInputLength) return undefined
-  if (input.length <= shortLength && !unusual.test(input)) return asked
+function inputOf({ subject, action, resource, context }: Question): JsonText | undefined {
+  const asked = { subject, action, resource, context }
+  const text = JSON.stringify(asked)
+  if (text.length <= shortLength && !unusual.test(text)) return isPlainQuestion(asked) ? text : undefined
+  if (text.length > maxInputLength || toQuestion(asked, noTexts, limits).fault !== undefined) return undefined
   try {
-    parseStrictJson(input, limits)
-    return asked
+    return parseStrictJson(text, limits).text
   } catch {
     return undefined
   }

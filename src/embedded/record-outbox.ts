@@ -1,38 +1,39 @@
 // The way of records to the service's decision log: gathered, sent in batches, sent again until they are taken. While there is no room, or
 // the service does not take them, nothing is decided here.
 import type { DecisionLog } from '../audit/decision-log.ts'
+import { LineChunks } from '../audit/line-chunks.ts'
 import type { Way } from '../client/way.ts'
 
-/** Far below what a service takes by default, whatever the characters. */
-const batchLength = 262_144
 const sendAfterMs = 100
+/** So much does not wait. Bytes. */
+const eagerBytes = 262_144
 const [minDelayMs, maxDelayMs] = [100, 5_000]
 const requestTimeoutMs = 10_000
 const closeTimeoutMs = 10_000
 
 export class RecordOutbox implements DecisionLog {
   readonly #way: Way
-  readonly #maxLength: number
+  readonly #maxBytes: number
   readonly #onError: (error: Error) => void
-  #batches: string[] = []
-  #current = ''
-  /** Characters of all that is not told. */
-  #length = 0
+  readonly #lines = new LineChunks()
+  /** Taken out of the lines and not yet by the service; each far below what a service takes by default. */
+  #batches: Buffer<ArrayBuffer>[] = []
+  #batchBytes = 0
   #isRefused = false
   /** Milliseconds of a clock that only goes forward. */
   #closeBy = Number.POSITIVE_INFINITY
   #timer: NodeJS.Timeout | undefined
   #sending: Promise<void> | undefined
 
-  /** @param maxLength of what may wait, in characters */
-  constructor(way: Way, maxLength: number, onError: (error: Error) => void) {
+  /** @param maxBytes of what may wait */
+  constructor(way: Way, maxBytes: number, onError: (error: Error) => void) {
     this.#way = way
-    this.#maxLength = maxLength
+    this.#maxBytes = maxBytes
     this.#onError = onError
   }
 
   get available(): boolean {
-    return !this.#isRefused && this.#length < this.#maxLength
+    return !this.#isRefused && this.#lines.bytes + this.#batchBytes < this.#maxBytes
   }
 
   /** The service numbers what it takes. */
@@ -41,24 +42,17 @@ export class RecordOutbox implements DecisionLog {
   }
 
   append(line: string): void {
-    this.#current += line
-    this.#length += line.length
-    if (this.#current.length >= batchLength) {
-      this.#batches.push(this.#current)
-      this.#current = ''
-      this.#sending ??= this.#send()
-    } else this.#timer ??= setTimeout(() => void this.flush(), sendAfterMs)
+    this.#lines.append(line)
+    if (this.#sending !== undefined) return
+    if (this.#lines.bytes >= eagerBytes) void this.flush()
+    else this.#timer ??= setTimeout(() => void this.flush(), sendAfterMs)
   }
 
-  /** Resolves when all that was appended has been taken, or could not be told for now. */
+  /** Resolves when all that was appended has been taken, or could not be told before the end. */
   async flush(): Promise<void> {
     clearTimeout(this.#timer)
     this.#timer = undefined
-    if (this.#current !== '') {
-      this.#batches.push(this.#current)
-      this.#current = ''
-    }
-    this.#sending ??= this.#send()
+    if (this.#sending === undefined && this.#lines.bytes + this.#batchBytes > 0) this.#sending = this.#send()
     await this.#sending
   }
 
@@ -66,17 +60,19 @@ export class RecordOutbox implements DecisionLog {
   async close(): Promise<void> {
     this.#closeBy = performance.now() + closeTimeoutMs
     await this.flush()
-    clearTimeout(this.#timer)
-    if (this.#length > 0) this.#onError(new Error('records of decisions could not be told to the service, and are lost'))
+    if (this.#batches.length > 0) this.#onError(new Error('records of decisions could not be told to the service, and are lost'))
   }
 
   async #send(): Promise<void> {
-    for (let failures = 0; this.#batches.length > 0 && performance.now() < this.#closeBy; ) {
-      const batch = this.#batches[0] as string
+    for (let failures = 0; performance.now() < this.#closeBy; ) {
+      if (this.#batches.length === 0) this.#take()
+      const batch = this.#batches[0]
+      if (batch === undefined) break
       const failure = await this.#tell(batch)
       if (failure === undefined) {
         this.#batches.shift()
-        this.#length -= batch.length
+        this.#batchBytes -= batch.length
+        this.#lines.release([batch])
         this.#isRefused = false
         failures = 0
         continue
@@ -88,7 +84,12 @@ export class RecordOutbox implements DecisionLog {
     this.#sending = undefined
   }
 
-  async #tell(batch: string): Promise<Error | undefined> {
+  #take(): void {
+    this.#batchBytes += this.#lines.bytes
+    this.#batches = this.#lines.take()
+  }
+
+  async #tell(batch: Buffer<ArrayBuffer>): Promise<Error | undefined> {
     try {
       const response = await this.#way.fetch('/v1/records', {
         method: 'POST',

@@ -232,7 +232,7 @@ describe('what is not to be trusted', () => {
     const policy = { bundle: 'main', entrypoint: 'p/decision', revision: '', digest: 'sha256:0', epoch: 1 }
     return {
       id: '01890000-0000-4000-8000-000000000000',
-      time: '2026-01-01T00:00:00.000Z',
+      time: 1_790_000_000_000,
       correlation_id: 'c',
       input: {},
       policy,

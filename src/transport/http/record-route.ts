@@ -3,10 +3,12 @@
 import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
 import type { RecordedDecision } from '../../decision/decision.ts'
+import { membersOf } from '../../decision/json-text.ts'
 import type { Caller, DecisionRequest } from '../../decision/request.ts'
 import { type JsonLimits, parseStrictJson } from '../../decision/strict-json.ts'
 import { PdpError, pdpErrorCodes } from '../../errors.ts'
 import { invalid } from '../decide-request.ts'
+import { Turn } from '../turn.ts'
 import { callerOf } from './authentication.ts'
 import { registerJsonBody } from './body.ts'
 import { type HasRole, operatorOf } from './operator-request.ts'
@@ -36,7 +38,8 @@ const text = z.string().max(512)
 const json = z.looseObject({}).optional()
 const schema = z.object({
   id: z.uuid(),
-  time: z.iso.datetime(),
+  /** Milliseconds since 1970. */
+  time: z.int().min(0).max(253_402_300_799_999),
   correlation_id: z.string().max(256),
   trace_id: z
     .string()
@@ -46,10 +49,7 @@ const schema = z.object({
     .string()
     .regex(/^[0-9a-f]{16}$/)
     .optional(),
-  subject: json,
-  action: json,
-  resource: json,
-  input: json,
+  input: z.looseObject({}),
   trusted: json,
   nd: json,
   policy: z.object({ bundle: text.min(1), entrypoint: text, revision: text, digest: text, epoch: z.int().min(1) }),
@@ -70,9 +70,14 @@ export function recordRoute(app: FastifyInstance, { limits, maxBodyBytes, hasRol
     if (lines.length === 0 || lines.length > maxRecords)
       throw new PdpError('ERR_INVALID_REQUEST', `the body must be 1 to ${maxRecords} lines, each a record`)
     const caller = callerOf(request)
+    const told: ToldDecision[] = []
+    const turn = new Turn()
+    for (const line of lines) {
+      told.push(toldDecision(line, caller, lineLimits))
+      if (turn.isLong) await turn.next()
+    }
     // All of them or none, so that what is refused can be told again.
-    if (!recordTold(lines.map((line) => toldDecision(line, caller, lineLimits))))
-      throw new PdpError('ERR_LOG_UNAVAILABLE', 'the decision log cannot be written')
+    if (!recordTold(told)) throw new PdpError('ERR_LOG_UNAVAILABLE', 'the decision log cannot be written')
     return reply.code(204).send()
   })
 }
@@ -85,17 +90,19 @@ function toldDecision(line: string, caller: Caller, limits: JsonLimits): ToldDec
   const { id, time, correlation_id, trace_id, span_id, policy, outcome, error, cached, steps, duration_us } = parsed.data
   if ((outcome === 'error') !== (error !== undefined))
     throw new PdpError('ERR_INVALID_REQUEST', 'error: must be there where it is the outcome')
+  const input = members.get('input') as string
+  const asked = membersOf(input)
   return {
     request: {
       door,
       correlationId: correlation_id,
       trace: trace_id === undefined || span_id === undefined ? undefined : { traceId: trace_id, spanId: span_id },
       caller,
-      timeMs: Date.parse(time),
-      subject: members.get('subject'),
-      action: members.get('action'),
-      resource: members.get('resource'),
-      input: members.get('input'),
+      timeMs: time,
+      subject: asked.get('subject'),
+      action: asked.get('action'),
+      resource: asked.get('resource'),
+      input,
     },
     decision: {
       id,
