@@ -2,7 +2,7 @@
 import { type Answer, denied, type Question, readAnswer } from './answer.ts'
 import { Endpoints } from './endpoints.ts'
 import { type KeepOptions, KeptAnswers } from './kept.ts'
-import { type Way, type WayOptions, wayTo } from './way.ts'
+import { readText, type Way, type WayOptions, wayTo } from './way.ts'
 
 export interface ClientOptions extends WayOptions {
   /** Where services answer, for example `https://pdp.example:8181`; the next one is asked when one fails. At least one. */
@@ -83,6 +83,8 @@ interface Group {
 const maxAttempts = 3
 /** Of a field of a request. */
 const plain = /^[\x21-\x7e]{1,256}$/
+/** Of what a service says to one request. */
+const maxAnswerBytes = 16 * 1024 * 1024
 const minDelayMs = 5
 const maxDelayMs = 100
 
@@ -237,7 +239,7 @@ export function createClient(options: ClientOptions): Client {
     signal: AbortSignal,
   ): Promise<Answer[]> {
     const response = await (ways.get(url) as Way).fetch('/v1/decide', { method: 'POST', headers, body, signal })
-    const text = await response.text()
+    const text = await readText(response, maxAnswerBytes)
     if (response.status !== 200) {
       // Overload, and what the service has trouble with itself, another one may not have.
       if (response.status >= 500 || response.status === 429) throw new Error(`its status is ${response.status}`)

@@ -25,3 +25,16 @@ export function wayTo(url: string, options: WayOptions): Way {
     },
   }
 }
+
+/** @throws RangeError for a body that does not end where it should */
+export async function readText(response: Response, maxBytes: number): Promise<string> {
+  const decoder = new TextDecoder()
+  let text = ''
+  let bytes = 0
+  for await (const part of (response.body ?? []) as AsyncIterable<Uint8Array>) {
+    bytes += part.byteLength
+    if (bytes > maxBytes) throw new RangeError('what came is too long for an answer')
+    text += decoder.decode(part, { stream: true })
+  }
+  return text + decoder.decode()
+}

@@ -309,6 +309,27 @@ describe('against a service that', () => {
     for (const one of [stop, other.stop, gone.stop]) one()
   })
 
+  test('a clock on the wall that is put by an hour, either way, changes nothing', async () => {
+    const { url, asked, stop } = await stub()
+    const client = open({ urls: [url], keep: { boundMs: 2_000 } })
+    await sleep(100)
+    await client.decide(ask('ann'))
+    const now = Date.now
+    for (const step of [3_600_000, -3_600_000]) {
+      Date.now = () => now() + step
+      try {
+        await client.decide(ask('ann'))
+        expect(asked.decisions).toBe(1)
+        await sleep(150)
+        await client.decide(ask('ann'))
+      } finally {
+        Date.now = now
+      }
+    }
+    expect(asked.decisions).toBe(1)
+    stop()
+  })
+
   test('keeps no more than it may, and tells of uses once', async () => {
     const { url, asked, stop } = await stub()
     const client = open({ urls: [url], keep: { maxAnswers: 10 } })
