@@ -75,6 +75,7 @@ export const pdpErrorCodes = [
   'ERR_CONFIG_INVALID',
   'ERR_STATE_LOCKED',
   'ERR_STATE_UNUSABLE',
+  'ERR_LOG_BROKEN',
   'ERR_LISTEN',
   'ERR_TOOLCHAIN',
   'ERR_FILE',

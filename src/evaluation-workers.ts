@@ -1,6 +1,6 @@
 // Threads for policies that use the network (evaluation-worker.ts), and the thread that is their network
 // (network/thread.ts). Started when the first such policy is loaded. Knows nothing of decisions.
-import { MessageChannel, Worker } from 'node:worker_threads'
+import { MessageChannel, type Worker } from 'node:worker_threads'
 import type { Config } from './config.ts'
 import { PdpError, type PdpErrorCode } from './errors.ts'
 import type { EvaluationWorkerData, WorkerCommand, WorkerReply } from './evaluation-worker.ts'
@@ -9,6 +9,7 @@ import type { Evaluation } from './policy/policy-instance.ts'
 import type { PolicyModule } from './policy/policy-module.ts'
 import type { RemotePolicy } from './policy/remote-policy.ts'
 import type { Toolchain } from './rego/toolchain.ts'
+import { startThread } from './threads.ts'
 
 /** Evaluations that may wait for a free thread. */
 const maxWaiting = 1_000
@@ -149,12 +150,7 @@ function receive(thread: Thread, message: WorkerReply): void {
 }
 
 export function startWorker(module: string, data: object, transfer: readonly import('node:worker_threads').MessagePort[] = []): Worker {
-  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
-  const worker = new Worker(new URL(`${module}.${extension}`, import.meta.url), {
-    workerData: data,
-    transferList: [...transfer],
-    execArgv: ['--disable-warning=ExperimentalWarning'],
-  })
+  const worker = startThread(module, import.meta.url, data, transfer)
   // A failure of the thread shows as its exit; without a listener it would end the process.
   worker.on('error', () => {})
   worker.unref()

@@ -4,9 +4,11 @@
 import { readFileSync } from 'node:fs'
 import { type AddressInfo, BlockList, isIPv6 } from 'node:net'
 import type { FastifyBaseLogger } from 'fastify'
+import type { DecisionLog } from './audit/decision-log.ts'
 import { createRecordWriter } from './audit/decision-record.ts'
 import { openFileLog } from './audit/file-log.ts'
 import { recorded } from './audit/recorded.ts'
+import { recoveredLine } from './audit/recovered-record.ts'
 import { reuseLine } from './audit/reuse-record.ts'
 import { bundleInfo, createBundleAdmin } from './bundle-admin.ts'
 import { BundleLifecycle } from './bundle-lifecycle.ts'
@@ -19,7 +21,7 @@ import { PdpError } from './errors.ts'
 import { Changes } from './guard/changes.ts'
 import { findIsolated, withIsolation } from './guard/isolation.ts'
 import { withSubjectTokens } from './guard/verified-subject.ts'
-import { replaceEach } from './identity/files.ts'
+import { readText, replaceEach } from './identity/files.ts'
 import { watchFiles } from './identity/watched-files.ts'
 import { createIsolationAdmin } from './isolation-admin.ts'
 import { ActiveBundles } from './policy/active-bundles.ts'
@@ -69,12 +71,21 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
     const toolchain = new Toolchain()
     closers.push(() => toolchain.close())
     const recordsFolder = config.decisionLog.folder ?? state.decisionsFolder
+    const { shard, guarantee, signingKeyFiles } = config.decisionLog
+    const isStrict = guarantee === 'strict'
     const decisionLog = await openFileLog({
       ...config.decisionLog,
       folder: recordsFolder,
+      origin: config.decisionLog.origin ?? `verdict/${shard}`,
+      keys: signingKeyFiles.length === 0 ? [state.logKey()] : signingKeyFiles.map((file) => readText(file, 'decisionLog.signingKeyFiles')),
       onError: (error) => log.error({ cause: error.message }, 'the decision log cannot be written; nothing is answered until it can'),
     })
     closers.push(() => decisionLog.close())
+    if (decisionLog.recovered !== undefined) {
+      const stamp = { shard, seq: decisionLog.nextSeq(), timeMs: Date.now() }
+      void decisionLog.append(recoveredLine(decisionLog.recovered, stamp))
+      log.warn(decisionLog.recovered, 'the decision log ended within a line, which was cut')
+    }
 
     const bundles = new ActiveBundles()
     const store = state.bundles
@@ -97,6 +108,8 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
     const budgeted = withStepBudget(withFilters, { stepsPerSecond: config.evaluation.callerStepsPerSecond, now: () => performance.now() })
     const cache = {
       maxAgeMs: config.cache.maxAgeMs,
+      // Uses elsewhere have no record before their answer.
+      maxAnswerMs: isStrict ? 0 : config.cache.maxAgeMs,
       store: config.cache.enabled ? new DecisionStore(config.cache.maxBytes) : undefined,
       now: () => performance.now(),
     }
@@ -139,7 +152,7 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
       changes,
       epochs: () => bundles.list(),
       isolation: {
-        isHeld: (caller: Caller) => findIsolated(isolations, caller, Date.now()) !== undefined,
+        isHeld: (caller: Caller) => isStrict || findIsolated(isolations, caller, Date.now()) !== undefined,
         subjects: () => isolations.values('subject'),
       },
       rules: { ...config.evaluation, maxAgeMs: config.cache.maxAgeMs },
@@ -178,18 +191,10 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
       },
       isolationAdmin: createIsolationAdmin(state.isolations, store, config.authentication.releaseByAnother),
       info,
-      recordReuses(caller, reuses) {
-        if (!decisionLog.available) return false
-        const { shard } = config.decisionLog
-        for (const one of reuses) decisionLog.append(reuseLine(caller, one, { shard, seq: decisionLog.nextSeq(), timeMs: Date.now() }))
-        return true
-      },
-      recordTold(told) {
-        if (!decisionLog.available) return false
-        for (const { request, decision, durationUs } of told)
-          decisionLog.append(writeRecord(request, decision, decisionLog.nextSeq(), durationUs))
-        return true
-      },
+      recordReuses: (caller, reuses) =>
+        appendAll(decisionLog, reuses, (one, seq) => reuseLine(caller, one, { shard, seq, timeMs: Date.now() })),
+      recordTold: (told) =>
+        appendAll(decisionLog, told, ({ request, decision, durationUs }, seq) => writeRecord(request, decision, seq, durationUs)),
       opa: { config: () => opaConfig(config, bundles), yamlToJson: (text: string) => toolchain.yamlToJson(text) },
       candidates: () => bundles.candidates(),
       authzen: { publicUrl: config.authzen.publicUrl, metadataKey: () => metadataKey },
@@ -222,6 +227,18 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
     await closeAll().catch(() => {})
     throw thrown
   }
+}
+
+/** @throws PdpError ERR_LOG_UNAVAILABLE */
+async function appendAll<T>(log: DecisionLog, all: readonly T[], lineOf: (one: T, seq: number) => string): Promise<void> {
+  const unavailable = () => new PdpError('ERR_LOG_UNAVAILABLE', 'the decision log cannot be written')
+  if (!log.available) throw unavailable()
+  // Batches are written in their order: where the last one is, all are.
+  let kept: Promise<void> | undefined
+  for (const one of all) kept = log.append(lineOf(one, log.nextSeq()))
+  await kept?.catch(() => {
+    throw unavailable()
+  })
 }
 
 /** What OPA's clients read of the configuration: nothing that names a file or a secret. */

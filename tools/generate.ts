@@ -3,7 +3,7 @@
 //   npm run generate -- --check exits with 1 when a file is not what it would be; writes nothing
 import { readFileSync, writeFileSync } from 'node:fs'
 import { z } from 'zod'
-import { recordSchema, reuseRecordSchema } from '../src/audit/record-schema.ts'
+import { recordSchema, recoveredRecordSchema, reuseRecordSchema } from '../src/audit/record-schema.ts'
 import { configSchema, listSettings } from '../src/config.ts'
 import { decideAnswerSchema, decideRequestSchema, errorAnswerSchema } from '../src/transport/decide-schema.ts'
 import { infoSchema } from '../src/transport/http/admin-routes.ts'
@@ -18,6 +18,7 @@ export function generatedFiles(): Record<string, string> {
     error: [errorAnswerSchema, 'output'],
     'decision-record': [recordSchema, 'output'],
     'reuse-record': [reuseRecordSchema, 'output'],
+    'recovered-record': [recoveredRecordSchema, 'output'],
     info: [infoSchema, 'output'],
     config: [configSchema, 'input'],
   } as const

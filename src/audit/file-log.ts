@@ -1,65 +1,90 @@
-// The decision log as files of one line a record: written in batches off the answering path, rotated by size and age.
+// The decision log as files: lines are gathered here and written in batches by a thread (log-worker.ts).
 //
-// A failed write is taken back (the file is cut to its last whole batch) and tried again, while new answers are
-// refused: a decision that cannot be recorded is not given. A partial line never stays in a file.
-import { mkdirSync, readdirSync } from 'node:fs'
-import { type FileHandle, open } from 'node:fs/promises'
-import { join } from 'node:path'
-import { PdpError } from '../errors.ts'
-import type { DecisionLog } from './decision-log.ts'
-import { LineChunks, withoutFirst } from './line-chunks.ts'
+// While a write fails, new answers are refused: a decision that cannot be recorded is not given. What failed is tried again and lost by
+// nothing but the end of the process.
 
-export interface FileLogOptions {
-  readonly folder: string
-  /** A file that reached this size is followed by a new one. Bytes. */
-  readonly maxFileBytes: number
-  /** A file that is older than this is followed by a new one. Milliseconds. */
-  readonly maxFileAgeMs: number
-  /** Longest time that a line waits in memory. Milliseconds. */
+import { once } from 'node:events'
+import { mkdirSync } from 'node:fs'
+import type { Worker } from 'node:worker_threads'
+import { PdpError, type PdpErrorCode } from '../errors.ts'
+import { startThread } from '../threads.ts'
+import type { DecisionLog } from './decision-log.ts'
+import { LineChunks } from './line-chunks.ts'
+import type { LogCommand, LogReply, LogWorkerData } from './log-worker.ts'
+import type { Recovered } from './log-writer.ts'
+
+export interface FileLogOptions extends Omit<LogWorkerData, 'isSynced'> {
+  /**
+   * `strict`: an answer waits until its record is on the disk. `durable`: each batch is synced before the next is written. `fast`: synced
+   * with each checkpoint.
+   */
+  readonly guarantee: 'strict' | 'durable' | 'fast'
+  /** Longest time that a line waits in memory, where no answer waits for it. Milliseconds. */
   readonly flushIntervalMs: number
   /** With more than this in memory nothing is answered. Bytes. */
   readonly maxPendingBytes: number
   readonly onError: (error: Error) => void
+  /** Told of each signed checkpoint. Default: nobody is. */
+  readonly onCheckpoint?: ((note: string) => void) | undefined
 }
+
+export interface FileLog extends DecisionLog {
+  /** What a crash left of a line, and was cut; undefined: nothing. */
+  readonly recovered: Recovered | undefined
+}
+
+type Opened = Extract<LogReply, { opened: unknown }>['opened']
 
 const retryMs = 500
 /** A batch this large does not wait for the interval. */
 const eagerBytes = 256 * 1024
-const tailBytes = 1024 * 1024
 
-interface OpenFile {
-  readonly handle: FileHandle
-  readonly openedAtMs: number
-  bytes: number
-}
-
-/** @throws PdpError ERR_STATE_UNUSABLE when the folder cannot be made or read */
-export async function openFileLog(options: FileLogOptions): Promise<DecisionLog> {
+/** @throws PdpError ERR_STATE_UNUSABLE when the folder cannot be made or read, ERR_LOG_BROKEN when it was changed */
+export async function openFileLog(options: FileLogOptions): Promise<FileLog> {
+  const unusable = (message: string, cause?: unknown) =>
+    new PdpError('ERR_STATE_UNUSABLE', `the decision log \`${options.folder}\` cannot be used: ${message}`, { cause })
   try {
     mkdirSync(options.folder, { recursive: true, mode: 0o700 })
-    return new FileLog(options, await lastSeq(options.folder))
   } catch (cause) {
-    throw new PdpError('ERR_STATE_UNUSABLE', `the decision log \`${options.folder}\` cannot be used: ${(cause as Error).message}`, {
-      cause,
-    })
+    throw unusable((cause as Error).message, cause)
   }
+  const { folder, maxFileBytes, maxFileAgeMs, origin, keys, checkpointIntervalMs, guarantee } = options
+  const data: LogWorkerData = { folder, maxFileBytes, maxFileAgeMs, origin, keys, checkpointIntervalMs, isSynced: guarantee !== 'fast' }
+  const worker = startThread('./log-worker', import.meta.url, data)
+  const [reply] = (await once(worker, 'message')) as [LogReply]
+  if ('opened' in reply) return new WorkerLog(options, worker, reply.opened)
+  await worker.terminate()
+  const { code, message } = 'failed' in reply ? reply.failed : { code: '', message: 'its thread does not start' }
+  throw code === 'ERR_INTERNAL' || code === '' ? unusable(message) : new PdpError(code as PdpErrorCode, message)
 }
 
-class FileLog implements DecisionLog {
+class WorkerLog implements FileLog {
+  readonly recovered: Recovered | undefined
   readonly #options: FileLogOptions
+  readonly #worker: Worker
   #seq: number
   readonly #lines = new LineChunks()
   /** Bytes that are being written. */
   #underWayBytes = 0
-  #file: OpenFile | undefined
-  #fileCount = 0
+  /** Those who wait for the next batch. */
+  #waiters: PromiseWithResolvers<void> | undefined
   #timer: NodeJS.Timeout | undefined
+  #immediate: NodeJS.Immediate | undefined
   #writing: Promise<void> | undefined
   #failing = false
+  #hasStopped = false
+  #nextId = 1
+  readonly #pending = new Map<number, (reply: LogReply & { readonly id: number }) => void>()
 
-  constructor(options: FileLogOptions, lastSeq: number) {
+  constructor(options: FileLogOptions, worker: Worker, opened: Opened) {
     this.#options = options
-    this.#seq = lastSeq
+    this.#worker = worker
+    this.#seq = opened.lastSeq
+    this.recovered = opened.recovered
+    worker.on('message', (reply: LogReply) => this.#receive(reply))
+    worker.on('error', (error) => this.#stopped(error))
+    worker.on('exit', () => this.#stopped(new Error('the thread of the decision log ended')))
+    worker.unref()
   }
 
   get available(): boolean {
@@ -70,27 +95,41 @@ class FileLog implements DecisionLog {
     return ++this.#seq
   }
 
-  append(line: string): void {
+  append(line: string): Promise<void> | undefined {
     this.#lines.append(line)
-    if (this.#writing === undefined) this.#writeSoon()
+    if (this.#options.guarantee !== 'strict') {
+      if (this.#writing === undefined) this.#writeSoon()
+      return undefined
+    }
+    if (this.#waiters === undefined) {
+      this.#waiters = Promise.withResolvers<void>()
+      // Nobody may be waiting, for a line that nothing was answered for.
+      this.#waiters.promise.catch(() => {})
+    }
+    // Those of one turn share a batch.
+    if (this.#writing === undefined && !this.#failing) this.#immediate ??= setImmediate(() => this.#write())
+    return this.#waiters.promise
   }
 
   async flush(): Promise<void> {
     while (this.#lines.bytes > 0 || this.#writing !== undefined) {
-      if (this.#failing) throw new PdpError('ERR_LOG_UNAVAILABLE', 'the decision log cannot be written')
+      if (this.#failing) throw unavailable()
       this.#write()
       await this.#writing
     }
-    await this.#file?.handle.sync()
+    const { failure } = await this.#ask({ op: 'settle' })
+    if (failure !== undefined) throw unavailable()
   }
 
   async close(): Promise<void> {
     try {
       await this.flush()
+      await this.#ask({ op: 'close' })
     } finally {
       clearTimeout(this.#timer)
-      await this.#file?.handle.close()
-      this.#file = undefined
+      clearImmediate(this.#immediate)
+      this.#hasStopped = true
+      await this.#worker.terminate()
     }
   }
 
@@ -102,73 +141,74 @@ class FileLog implements DecisionLog {
   #write(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
+    clearImmediate(this.#immediate)
+    this.#immediate = undefined
     if (this.#writing !== undefined || this.#lines.bytes === 0) return
     this.#underWayBytes = this.#lines.bytes
-    const batch = this.#lines.take()
-    this.#writing = this.#writeBatch(batch).then(
-      () => {
+    const waiters = this.#waiters
+    this.#waiters = undefined
+    const chunks = this.#lines.take()
+    this.#writing = this.#ask(
+      { op: 'write', chunks },
+      chunks.map(({ buffer }) => buffer),
+    ).then(({ chunks: back = [], failure }) => {
+      const batch = back.map(({ buffer, byteOffset, byteLength }) => Buffer.from(buffer, byteOffset, byteLength))
+      this.#underWayBytes = 0
+      this.#writing = undefined
+      if (failure === undefined) {
         this.#lines.release(batch)
-        this.#underWayBytes = 0
         this.#failing = false
-        this.#writing = undefined
-        this.#writeSoon()
-      },
-      (error: Error) => {
-        this.#lines.putBack(batch)
-        this.#underWayBytes = 0
-        if (!this.#failing) this.#options.onError(error)
-        this.#failing = true
-        this.#writing = undefined
-        this.#timer ??= setTimeout(() => this.#write(), retryMs)
-        this.#timer.unref()
-      },
-    )
-  }
-
-  async #writeBatch(batch: readonly Buffer[]): Promise<void> {
-    const file = await this.#currentFile()
-    let end = file.bytes
-    try {
-      // All at once: a write for each chunk would wait for a turn of the event loop each time, and a busy loop has few.
-      for (let rest = batch; rest.length > 0; ) {
-        const { bytesWritten } = await file.handle.writev(rest, end)
-        end += bytesWritten
-        rest = withoutFirst(rest, bytesWritten)
+        waiters?.resolve()
+        if (this.#waiters === undefined) this.#writeSoon()
+        else this.#write()
+        return
       }
-      file.bytes = end
-    } catch (error) {
-      await file.handle.truncate(file.bytes).catch(() => {})
-      throw error
-    }
+      this.#lines.putBack(batch)
+      if (!this.#failing) this.#options.onError(new Error(failure))
+      this.#failing = true
+      waiters?.reject(unavailable())
+      this.#waiters?.reject(unavailable())
+      this.#waiters = undefined
+      this.#timer ??= setTimeout(() => this.#write(), retryMs).unref()
+    })
   }
 
-  async #currentFile(): Promise<OpenFile> {
-    const now = Date.now()
-    const file = this.#file
-    if (file !== undefined && file.bytes < this.#options.maxFileBytes && now - file.openedAtMs < this.#options.maxFileAgeMs) return file
-    const name = `decisions-${new Date(now).toISOString().replaceAll(/[-:]/g, '')}-${String(++this.#fileCount).padStart(6, '0')}.ndjson`
-    const handle = await open(join(this.#options.folder, name), 'wx', 0o600)
-    this.#file = { handle, openedAtMs: now, bytes: 0 }
-    await file?.handle.sync()
-    await file?.handle.close()
-    return this.#file
+  #ask(
+    command: { readonly op: 'write'; readonly chunks: readonly Buffer<ArrayBuffer>[] } | { readonly op: 'settle' | 'close' },
+    transfer: readonly ArrayBuffer[] = [],
+  ): Promise<LogReply & { readonly id: number; readonly failure?: string; readonly chunks?: readonly Uint8Array<ArrayBuffer>[] }> {
+    const id = this.#nextId++
+    const { promise, resolve } = Promise.withResolvers<LogReply & { readonly id: number }>()
+    if (this.#hasStopped) resolve({ id, failure: 'the thread of the decision log has ended' })
+    else {
+      this.#pending.set(id, resolve)
+      // While something waits the process does not end by itself.
+      this.#worker.ref()
+      this.#worker.postMessage({ id, ...command } as LogCommand, [...transfer])
+    }
+    return promise
+  }
+
+  #receive(reply: LogReply): void {
+    if ('id' in reply) {
+      this.#pending.get(reply.id)?.(reply)
+      this.#pending.delete(reply.id)
+      if (this.#pending.size === 0) this.#worker.unref()
+    } else if ('checkpoint' in reply) this.#options.onCheckpoint?.(reply.checkpoint)
+    else if ('checkpointFailure' in reply) this.#options.onError(new Error(`no checkpoint can be made: ${reply.checkpointFailure}`))
+  }
+
+  /** Without its thread there is no log; what it had not written yet is gone, and nothing is answered any longer. */
+  #stopped(error: Error): void {
+    if (this.#hasStopped) return
+    this.#hasStopped = true
+    this.#failing = true
+    this.#options.onError(error)
+    for (const [id, resolve] of this.#pending) resolve({ id, failure: error.message })
+    this.#pending.clear()
   }
 }
 
-/** The highest number that an earlier run has written: from the last whole line of the newest file that has one. */
-async function lastSeq(folder: string): Promise<number> {
-  const names = readdirSync(folder).filter((name) => /^decisions-.*\.ndjson$/.test(name))
-  for (const name of names.sort().reverse()) {
-    const handle = await open(join(folder, name), 'r')
-    try {
-      const { size } = await handle.stat()
-      const { buffer, bytesRead } = await handle.read(Buffer.alloc(Math.min(size, tailBytes)), 0, null, Math.max(0, size - tailBytes))
-      const lines = buffer.toString('utf8', 0, bytesRead).split('\n').slice(0, -1)
-      const seq = /^\{"id":"[^"]*","seq":(\d+),/.exec(lines.at(-1) ?? '')?.[1]
-      if (seq !== undefined) return Number(seq)
-    } finally {
-      await handle.close()
-    }
-  }
-  return 0
+function unavailable(): PdpError {
+  return new PdpError('ERR_LOG_UNAVAILABLE', 'the decision log cannot be written')
 }

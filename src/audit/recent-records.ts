@@ -1,9 +1,10 @@
 // The newest decisions that can be asked again, read back from the files of the log, newest first. Not an index: it looks at
 // the end of the log, for checks of candidates.
-import { closeSync, fstatSync, openSync, readdirSync, readSync } from 'node:fs'
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { join } from 'node:path'
 import { membersOf } from '../decision/json-text.ts'
 import type { JsonText } from '../decision/request.ts'
+import { listSegments } from './log-files.ts'
 
 export interface ReplayableRecord {
   readonly id: string
@@ -35,7 +36,7 @@ export function recentRecords(folder: string, bundle: string, count: number): Re
   const records: ReplayableRecord[] = []
   let passedOver = 0
   let bytes = 0
-  for (const name of logFiles(folder)) {
+  for (const name of listSegments(folder).reverse()) {
     for (const line of linesFromEnd(join(folder, name))) {
       bytes += line.length
       if (records.length >= count || bytes > maxBytes) return { records, passedOver }
@@ -48,13 +49,6 @@ export function recentRecords(folder: string, bundle: string, count: number): Re
     }
   }
   return { records, passedOver }
-}
-
-function logFiles(folder: string): string[] {
-  return readdirSync(folder)
-    .filter((name) => /^decisions-.*\.ndjson$/.test(name))
-    .sort()
-    .reverse()
 }
 
 function toReplayable(line: string, bundle: string): ReplayableRecord | 'other' | 'not replayable' {

@@ -74,3 +74,14 @@ export const reuseRecordSchema = z
     last: z.iso.datetime(),
   })
   .describe('One line of the decision log: uses of an answer that is kept elsewhere')
+
+export const recoveredRecordSchema = z
+  .object({
+    kind: z.literal('recovered'),
+    seq: z.int().min(1).describe('Counts up by one in its shard, with those of decisions'),
+    shard: z.string(),
+    time: z.iso.datetime().describe('When it was found, UTC'),
+    file: z.string().describe('The segment whose last line was not whole'),
+    cut_bytes: z.int().min(1),
+  })
+  .describe('One line of the decision log: a crash left a line that was not whole, and it was cut')

@@ -17,7 +17,7 @@ export function recorded(
 ): RecordedDecider {
   return {
     decide(request: DecisionRequest): RecordedDecision | Promise<RecordedDecision> {
-      if (!log.available) return { ...failed(new PdpError('ERR_LOG_UNAVAILABLE', 'the decision log cannot be written')), id: randomUUID() }
+      if (!log.available) return unrecorded(randomUUID())
       if (request.fault !== undefined) return record(request, failed(request.fault), 0)
       const started = performance.now()
       try {
@@ -33,15 +33,24 @@ export function recorded(
     },
   }
 
-  function record(request: DecisionRequest, decided: Decision, started: number): RecordedDecision {
+  function record(request: DecisionRequest, decided: Decision, started: number): RecordedDecision | Promise<RecordedDecision> {
     const error = decided.error === undefined ? request.refuse?.(decided) : undefined
     const decision: Decision = error === undefined ? decided : { ...decided, outcome: 'error', error }
     const durationUs = started === 0 ? 0 : Math.round((performance.now() - started) * 1_000)
     const recorded: RecordedDecision = { ...decision, id: randomUUID() }
     if (decision.error?.code === 'ERR_INTERNAL') onInternalError(decision.error)
-    log.append(write(request, recorded, log.nextSeq(), durationUs))
-    return recorded
+    const kept = log.append(write(request, recorded, log.nextSeq(), durationUs))
+    return kept === undefined
+      ? recorded
+      : kept.then(
+          () => recorded,
+          () => unrecorded(recorded.id),
+        )
   }
+}
+
+function unrecorded(id: string): RecordedDecision {
+  return { ...failed(new PdpError('ERR_LOG_UNAVAILABLE', 'the decision log cannot be written')), id }
 }
 
 function failed(error: PdpError): Decision {

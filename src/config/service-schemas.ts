@@ -151,6 +151,26 @@ export const authzenSchema = z.strictObject({
 
 export const decisionLogSchema = z.strictObject({
   folder: z.string().min(1).optional().describe('Folder of the records. Default: `decisions` in the state folder.'),
+  guarantee: z
+    .enum(['strict', 'durable', 'fast'])
+    .default('durable')
+    .describe(
+      'When a record is on the disk: `strict`, before its answer leaves; `durable`, as soon as `flushIntervalMs` and one sync allow; `fast`, with each checkpoint. In any case nothing is answered while records cannot be written.',
+    ),
+  origin: z
+    .string()
+    .regex(/^[^\s+]{1,128}$/, 'no spaces and no `+`')
+    .optional()
+    .describe(
+      'Name of the log in its checkpoints, the same for as long as the log lives; best under a domain of yours. Default: `verdict/` and the shard.',
+    ),
+  signingKeyFiles: z
+    .array(z.string().min(1))
+    .default([])
+    .describe(
+      'Private keys in PEM (Ed25519) that sign the checkpoints, all of them: a new one is added beside the old one before that is taken away. Default: one that the state folder keeps.',
+    ),
+  checkpointIntervalMs: positive.max(600_000).default(1_000).describe('Longest time until a checkpoint covers a record. Milliseconds.'),
   maxFileBytes: positive.default(128 * 2 ** 20).describe('Size at which a new file begins. Bytes.'),
   maxFileAgeMs: positive.default(86_400_000).describe('Age at which a new file begins. Milliseconds.'),
   flushIntervalMs: positive.max(10_000).default(50).describe('Longest time that a record waits in memory. Milliseconds.'),

@@ -107,7 +107,7 @@ export async function createEmbedded(options: EmbeddedOptions): Promise<Embedded
     function deciderFor(rules: ServiceRules): RecordedDecider {
       if (decider?.rules !== rules) {
         const store = cacheBytes > 0 ? new DecisionStore(cacheBytes) : undefined
-        const cache = { maxAgeMs: rules.maxAgeMs, store, now: () => performance.now() }
+        const cache = { maxAgeMs: rules.maxAgeMs, maxAnswerMs: rules.maxAgeMs, store, now: () => performance.now() }
         const again = cached(createEngine(bundles, { trustedKey: rules.trustedKey }), bundles, cache, { hits: 0, misses: 0, passed: 0 })
         decider = { rules, decider: recorded(again, outbox, toldLine, onError) }
       }

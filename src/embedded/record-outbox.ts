@@ -41,7 +41,7 @@ export class RecordOutbox implements DecisionLog {
     return 0
   }
 
-  append(line: string): void {
+  append(line: string): undefined {
     this.#lines.append(line)
     if (this.#sending !== undefined) return
     if (this.#lines.bytes >= eagerBytes) void this.flush()

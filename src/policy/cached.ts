@@ -15,6 +15,8 @@ import { trustedFacts } from './trusted-input.ts'
 export interface CacheOptions {
   /** Longest time for any decision. Milliseconds. */
   readonly maxAgeMs: number
+  /** Longest time for which whoever gets an answer may keep it. Milliseconds. */
+  readonly maxAnswerMs: number
   /** Undefined: nothing is kept, and answers say how long they hold all the same. */
   readonly store: DecisionStore | undefined
   /** Milliseconds of a clock that only goes forward. */
@@ -30,7 +32,7 @@ export interface CacheCounts {
 }
 
 export function cached(inner: Decider, bundles: ActiveBundles, options: CacheOptions, counts: CacheCounts): Decider {
-  const { store, now, maxAgeMs } = options
+  const { store, now, maxAgeMs, maxAnswerMs } = options
   /** Evaluations that left the thread: who asks the same meanwhile waits for the same answer. */
   const underWay = new Map<string, { readonly policy: PolicyIdentity; readonly deciding: Promise<Decision> }>()
   return {
@@ -119,7 +121,7 @@ export function cached(inner: Decider, bundles: ActiveBundles, options: CacheOpt
   function withAge(decision: Decision, rule: CacheRule | undefined, request: DecisionRequest, { refusedFromMs }: ActiveBundle): Decision {
     const declared = decision.declaredAgeMs ?? rule?.declaredMs ?? 0
     const age = decision.error !== undefined || rule === undefined || request.risk !== undefined ? 0 : declared
-    const answerMs = withinTokens(Math.min(age, maxAgeMs, rule?.maxAgeMs ?? 0, Math.max(0, refusedFromMs - request.timeMs)), request)
+    const answerMs = withinTokens(Math.min(age, maxAnswerMs, rule?.maxAgeMs ?? 0, Math.max(0, refusedFromMs - request.timeMs)), request)
     return answerMs === decision.maxAgeMs ? decision : { ...decision, maxAgeMs: answerMs }
   }
 }

@@ -1,9 +1,10 @@
 // The Rego toolchain as the rest of Verdict sees it: typed operations, each run in a worker thread.
 // Not the built-in functions of a running policy: those are called on the thread that evaluates (reactor.ts).
-import { Worker } from 'node:worker_threads'
+import type { Worker } from 'node:worker_threads'
 import { elementsOf, membersOf } from '../decision/json-text.ts'
 import type { FilterDemand } from '../decision/request.ts'
 import { type Finding, PdpError, type PdpErrorCode } from '../errors.ts'
+import { startThread } from '../threads.ts'
 import type { WorkerMessage, WorkerRequest } from './worker.ts'
 
 /** Rego modules by path; paths are relative to the folder or bundle that they come from. */
@@ -267,10 +268,7 @@ export class Toolchain {
 
   #start(): void {
     if (this.#worker !== undefined) return
-    const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
-    const worker = new Worker(new URL(`./worker.${extension}`, import.meta.url), {
-      execArgv: ['--disable-warning=ExperimentalWarning'],
-    })
+    const worker = startThread('./worker', import.meta.url)
     worker.on('message', (message: WorkerMessage) => this.#receive(message))
     worker.on('error', (cause) => this.#fail(new PdpError('ERR_TOOLCHAIN', `the toolchain stopped: ${cause.message}`, { cause })))
     worker.on('exit', () => this.#fail(new PdpError('ERR_TOOLCHAIN', 'the toolchain stopped')))

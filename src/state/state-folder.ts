@@ -1,6 +1,6 @@
 // The service's own folder: locked while it runs, with what must outlive a restart: the token of the local administrator, and
 // what is known of bundles (bundle-store.ts).
-import { randomBytes } from 'node:crypto'
+import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -50,6 +50,19 @@ export class StateFolder {
     if (!existsSync(path)) writeFileSync(path, `${randomBytes(32).toString('base64url')}\n`, { mode: 0o600, flag: 'wx' })
     chmodSync(path, 0o600)
     return readFileSync(path, 'utf8').trim()
+  }
+
+  /** The private key that signs checkpoints of the decision log, in PEM, made when it is missing; for its owner only. */
+  logKey(): string {
+    const path = join(this.path, 'log.key')
+    if (!existsSync(path)) {
+      const { privateKey } = generateKeyPairSync('ed25519', {
+        privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
+        publicKeyEncoding: { type: 'spki', format: 'pem' },
+      })
+      writeFileSync(path, privateKey, { mode: 0o600, flag: 'wx' })
+    }
+    return readFileSync(path, 'utf8')
   }
 
   close(): void {

@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto'
 import { appendFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -5,11 +6,23 @@ import { describe, expect, test } from '@jest/globals'
 import { type FileLogOptions, openFileLog } from '../../src/audit/file-log.ts'
 import { tempFolder } from '../support/temp-folder.ts'
 
-const defaults = { maxFileBytes: 1e6, maxFileAgeMs: 60_000, flushIntervalMs: 5, maxPendingBytes: 1e6, onError: () => {} }
+const key = generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }) as string
+const defaults = {
+  origin: 'test',
+  keys: [key],
+  guarantee: 'durable',
+  checkpointIntervalMs: 1_000,
+  maxFileBytes: 1e6,
+  maxFileAgeMs: 60_000,
+  flushIntervalMs: 5,
+  maxPendingBytes: 1e6,
+  onError: () => {},
+} as const
 const open = (folder: string, options: Partial<FileLogOptions> = {}) => openFileLog({ ...defaults, folder, ...options })
 const line = (seq: number, pad = '') => `{"id":"x","seq":${seq},"pad":"${pad}"}\n`
+const segments = (folder: string) => readdirSync(folder).filter((name) => name.startsWith('decisions-'))
 const lines = (folder: string) =>
-  readdirSync(folder)
+  segments(folder)
     .sort()
     .flatMap((name) => readFileSync(join(folder, name), 'utf8').split('\n').filter(Boolean))
     .map((text) => JSON.parse(text).seq as number)
@@ -24,19 +37,19 @@ describe('the file log', () => {
     const folder = tempFolder()
     const log = await open(folder, { maxFileBytes: 10_000 })
     for (let i = 1; i <= 2_000; i++) {
-      log.append(line(log.nextSeq(), 'x'.repeat(50)))
+      void log.append(line(log.nextSeq(), 'x'.repeat(50)))
       if (i % 100 === 0) await log.flush()
     }
     await log.close()
     expect(lines(folder)).toEqual(Array.from({ length: 2_000 }, (_, i) => i + 1))
-    expect(readdirSync(folder).length).toBeGreaterThan(5)
+    expect(segments(folder).length).toBeGreaterThan(5)
   })
 
   test('writes without being told, within the interval', async () => {
     const folder = tempFolder()
     const log = await open(folder)
-    log.append(line(log.nextSeq()))
-    await until(() => readdirSync(folder).length === 1 && lines(folder).length === 1)
+    void log.append(line(log.nextSeq()))
+    await until(() => segments(folder).length === 1 && lines(folder).length === 1)
     await log.close()
   })
 
@@ -44,21 +57,21 @@ describe('the file log', () => {
     const folder = tempFolder()
     const log = await open(folder, { maxFileAgeMs: 1 })
     for (let i = 0; i < 3; i++) {
-      log.append(line(log.nextSeq()))
+      void log.append(line(log.nextSeq()))
       await log.flush()
       await sleep(3)
     }
     await log.close()
-    expect(readdirSync(folder)).toHaveLength(3)
+    expect(segments(folder)).toHaveLength(3)
   })
 
   test('counts on where an earlier run stopped, also after a torn line', async () => {
     const folder = tempFolder()
     const first = await open(folder)
-    first.append(line(first.nextSeq()))
-    first.append(line(first.nextSeq()))
+    void first.append(line(first.nextSeq()))
+    void first.append(line(first.nextSeq()))
     await first.close()
-    appendFileSync(join(folder, readdirSync(folder)[0] as string), '{"id":"y","seq":3,"to')
+    appendFileSync(join(folder, segments(folder)[0] as string), '{"id":"y","seq":3,"to')
     const second = await open(folder)
     expect(second.nextSeq()).toBe(3)
     await second.close()
@@ -70,9 +83,9 @@ describe('the file log', () => {
     const log = await open(folder, { onError: () => errors++ })
     rmSync(folder, { recursive: true })
     writeFileSync(folder, 'a file where the folder was')
-    log.append(line(log.nextSeq()))
+    void log.append(line(log.nextSeq()))
     await until(() => !log.available)
-    log.append(line(log.nextSeq()))
+    void log.append(line(log.nextSeq()))
     await expect(log.flush()).rejects.toMatchObject({ code: 'ERR_LOG_UNAVAILABLE' })
     rmSync(folder)
     mkdirSync(folder)
@@ -85,7 +98,7 @@ describe('the file log', () => {
   test('takes no answer when too much waits', async () => {
     const log = await open(tempFolder(), { maxPendingBytes: 100, flushIntervalMs: 1_000 })
     expect(log.available).toBe(true)
-    log.append(line(log.nextSeq(), 'x'.repeat(200)))
+    void log.append(line(log.nextSeq(), 'x'.repeat(200)))
     expect(log.available).toBe(false)
     await log.flush()
     expect(log.available).toBe(true)

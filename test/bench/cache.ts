@@ -79,7 +79,7 @@ const requestOf = (bundle: string, question: object): DecisionRequest => ({
   resource: undefined,
   bundle,
 })
-const options = () => ({ maxAgeMs: 600_000, store: new DecisionStore(64 * 2 ** 20), now: () => performance.now() })
+const options = () => ({ maxAgeMs: 600_000, maxAnswerMs: 600_000, store: new DecisionStore(64 * 2 ** 20), now: () => performance.now() })
 const questions = {
   small: (i: number) => abacQuestion(i),
   long: (i: number) => ({

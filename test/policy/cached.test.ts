@@ -208,7 +208,12 @@ describe('without a service', () => {
       },
     }
     const store = new DecisionStore(maxBytes)
-    const decider = cached(inner, bundles, { maxAgeMs: 60_000, store, now: () => clock.now }, { hits: 0, misses: 0, passed: 0 })
+    const decider = cached(
+      inner,
+      bundles,
+      { maxAgeMs: 60_000, maxAnswerMs: 60_000, store, now: () => clock.now },
+      { hits: 0, misses: 0, passed: 0 },
+    )
     const ask = (id: unknown, caller = 'c', more: Partial<DecisionRequest> = {}) =>
       decider.decide({
         door: 'x',

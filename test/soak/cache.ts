@@ -160,7 +160,7 @@ async function world(stamps: readonly Stamp[], extra: readonly string[], sequenc
     const isolations = new IsolationStore(new DatabaseSync(':memory:'), () => clock.wall)
     const cacheCounts = { hits: 0, misses: 0, passed: 0 }
     const engine = createEngine(bundles, { trustedKey })
-    const options = { maxAgeMs: 30_000, store: new DecisionStore(20_000), now: () => clock.steady }
+    const options = { maxAgeMs: 30_000, maxAnswerMs: 30_000, store: new DecisionStore(20_000), now: () => clock.steady }
     const withCache = withIsolation(cached(engine, bundles, options, cacheCounts), isolations)
     const without = withIsolation(engine, isolations)
     let epoch = 0

@@ -1,11 +1,13 @@
 // A soak: http.ts MINUTES. A whole service under load from this process, its policy swapped every few seconds; every
 // answer is checked against the revision that it names, and memory must be flat after a warm-up.
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+
+import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { Agent, request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
+import { listSegments } from '../../src/audit/log-files.ts'
 import { loadConfig } from '../../src/config.ts'
 import { startService } from '../../src/service.ts'
 
@@ -36,14 +38,14 @@ for (let revision = 1; Date.now() < end; revision++) {
   await sleep(swapEveryMs)
   writeRevision(revision)
   // Records are not what this looks at; the disk of a small machine is not endless.
-  for (const name of readdirSync(join(state, 'decisions')).sort().slice(0, -2)) rmSync(join(state, 'decisions', name))
+  for (const name of listSegments(join(state, 'decisions')).slice(0, -2)) rmSync(join(state, 'decisions', name))
   samples.push(process.memoryUsage().rss)
 }
 stopped = true
 await Promise.all(clients)
 agent.destroy()
 await service.close()
-const size = readdirSync(join(state, 'decisions')).reduce((sum, name) => sum + statSync(join(state, 'decisions', name)).size, 0)
+const size = listSegments(join(state, 'decisions')).reduce((sum, name) => sum + statSync(join(state, 'decisions', name)).size, 0)
 rmSync(folder, { recursive: true, force: true })
 
 const warm = samples.slice(Math.floor(samples.length / 3))

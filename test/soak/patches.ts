@@ -1,9 +1,11 @@
 // A soak: patches.ts MINUTES. Recorded decisions one after the other as fast as they go, and a change of data every second;
 // every answer must be what the data says at that moment, and memory must be flat within 2 % after a warm-up.
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { listSegments } from '../../src/audit/log-files.ts'
 import { startDecider } from '../support/decider.ts'
 
 const minutes = Number(process.argv[2] ?? 1)
@@ -39,7 +41,7 @@ for (let next = Date.now() + 1_000; Date.now() < end; ) {
   next += 1_000
   patch()
   samples.push(process.memoryUsage.rss())
-  for (const name of readdirSync(decisionsFolder).sort().slice(0, -2)) rmSync(join(decisionsFolder, name))
+  for (const name of listSegments(decisionsFolder).slice(0, -2)) rmSync(join(decisionsFolder, name))
 }
 await close()
 rmSync(folder, { recursive: true, force: true })

@@ -1,10 +1,12 @@
 // Evaluations without end, one after another, beside normal traffic, in a whole service: each must end as a recorded
 // error with its code, the others must stay right, and memory must stay where it is.
 //   runaway.ts [COUNT] [MAX-STEPS]   default 10,000 and the service's own budget (some 20 minutes)
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
+import { listSegments } from '../../src/audit/log-files.ts'
 import { loadConfig } from '../../src/config.ts'
 import { startService } from '../../src/service.ts'
 
@@ -69,7 +71,7 @@ const mib = (bytes: number) => `${(bytes / 2 ** 20).toFixed(0)} MiB`
 console.log(
   `${count} evaluations without end, ${others} others, ${wrong} of them wrong; at most ${slowest.toFixed(0)} ms of CPU for one, ` +
     `client and other traffic included; resident memory ${mib(rssAfterTenth)} after a tenth, ${mib(rss)} at the end; ` +
-    `${readdirSync(join(state, 'decisions')).length} files of records`,
+    `${listSegments(join(state, 'decisions')).length} files of records`,
 )
 rmSync(folder, { recursive: true })
 process.exitCode = wrong > 0 || rss > rssAfterTenth + 64 * 2 ** 20 ? 1 : 0

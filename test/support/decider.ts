@@ -46,7 +46,14 @@ export async function startDecider(
   const fail = (error: Error) => {
     throw error
   }
-  const log = await openFileLog({ ...config.decisionLog, ...logOptions, folder: decisionsFolder, onError: fail })
+  const log = await openFileLog({
+    ...config.decisionLog,
+    ...logOptions,
+    folder: decisionsFolder,
+    origin: 'test',
+    keys: [state.logKey()],
+    onError: fail,
+  })
   const engine = createEngine(bundles, { trustedKey: config.evaluation.trustedKey })
   return {
     config,

@@ -1,15 +1,15 @@
 // A whole service in this process, on a free port, with a state folder of its own.
-import { readdirSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll } from '@jest/globals'
 import { pino } from 'pino'
+import { listSegments } from '../../src/audit/log-files.ts'
 import { type ConfigOverrides, loadConfig } from '../../src/config.ts'
 import { type Service, startService } from '../../src/service.ts'
-import { tempFolder } from './temp-folder.ts'
+import { endsBeforeFolders, tempFolder } from './temp-folder.ts'
 
 const running: Service[] = []
 
-afterAll(async () => {
+endsBeforeFolders(async () => {
   for (const service of running) await service.close()
 })
 
@@ -76,8 +76,7 @@ export async function startTestService(
 
 /** All records of a folder, in order. */
 export function readRecords(folder: string): Record<string, unknown>[] {
-  return readdirSync(folder)
-    .sort()
+  return listSegments(folder)
     .flatMap((name) => readFileSync(join(folder, name), 'utf8').split('\n').filter(Boolean))
     .map((line) => JSON.parse(line))
 }

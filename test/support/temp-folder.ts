@@ -5,8 +5,10 @@ import { dirname, join } from 'node:path'
 import { afterAll } from '@jest/globals'
 
 const made: string[] = []
+const users: (() => Promise<void>)[] = []
 
-afterAll(() => {
+afterAll(async () => {
+  for (const end of users) await end()
   for (const folder of made) rmSync(folder, { recursive: true, force: true })
 })
 
@@ -19,4 +21,9 @@ export function tempFolder(files: Readonly<Record<string, string>> = {}): string
     writeFileSync(join(folder, path), text)
   }
   return folder
+}
+
+/** What has folders of this file in use ends before they go. */
+export function endsBeforeFolders(end: () => Promise<void>): void {
+  users.push(end)
 }

@@ -1,6 +1,8 @@
 // Hostile JSON against each door that takes some: what is wrong, and the code that each case must get.
-import { readdirSync, readFileSync } from 'node:fs'
+
+import { readFileSync } from 'node:fs'
 import { beforeAll, describe, expect, test } from '@jest/globals'
+import { listSegments } from '../../src/audit/log-files.ts'
 import { call, grpcClient } from '../support/grpc.ts'
 import { rawDecide, rawRequest } from '../support/raw-http.ts'
 import { question, startTestService, type TestService } from '../support/service.ts'
@@ -166,7 +168,7 @@ test('C4 odd numbers go through policy, answer and record with their text', asyn
   for (const number of ['9007199254740993', '1e400', '-0', '1.0', '123456789012345678901234567890.5']) expect(text).toContain(`:${number}`)
   await own.stop()
   const folder = `${own.state}/decisions`
-  expect(readFileSync(`${folder}/${readdirSync(folder)[0]}`, 'utf8')).toContain(`"context":${context}`)
+  expect(readFileSync(`${folder}/${listSegments(folder)[0]}`, 'utf8')).toContain(`"context":${context}`)
 })
 
 test('C7 Unicode identifiers where they are configured: twins stay apart, disguises do not pass', async () => {

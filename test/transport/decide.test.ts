@@ -1,7 +1,9 @@
 // What /v1/decide answers, and what it leaves in the record.
-import { readdirSync, readFileSync } from 'node:fs'
+
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from '@jest/globals'
+import { listSegments } from '../../src/audit/log-files.ts'
 import { recordSchema } from '../../src/audit/record-schema.ts'
 import { decideAnswerSchema, errorAnswerSchema } from '../../src/transport/decide-schema.ts'
 import { infoSchema } from '../../src/transport/http/admin-routes.ts'
@@ -103,7 +105,7 @@ describe('one question', () => {
       Array(2).fill([true, [odd], { ...question.subject, properties: { odd } }]),
     )
     const folder = join(service.state, 'decisions')
-    const text = readdirSync(folder)
+    const text = listSegments(folder)
       .map((name) => readFileSync(join(folder, name), 'utf8'))
       .join('')
     expect(text.split('\n')).toHaveLength(3)

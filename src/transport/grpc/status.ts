@@ -70,6 +70,7 @@ export const grpcStatus: Readonly<Record<PdpErrorCode, status>> = {
   ERR_CONFIG_INVALID: status.INTERNAL,
   ERR_STATE_LOCKED: status.INTERNAL,
   ERR_STATE_UNUSABLE: status.INTERNAL,
+  ERR_LOG_BROKEN: status.INTERNAL,
   ERR_LISTEN: status.INTERNAL,
   ERR_TOOLCHAIN: status.INTERNAL,
   ERR_FILE: status.INTERNAL,

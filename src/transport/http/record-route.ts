@@ -24,8 +24,8 @@ export interface RecordRouteOptions {
   readonly limits: JsonLimits
   readonly maxBodyBytes: number
   readonly hasRole: HasRole
-  /** @returns false: they cannot be recorded now */
-  readonly recordTold: (told: readonly ToldDecision[]) => boolean
+  /** @throws PdpError ERR_LOG_UNAVAILABLE */
+  readonly recordTold: (told: readonly ToldDecision[]) => Promise<void>
 }
 
 /** The protocol that asked, in the records. */
@@ -77,7 +77,7 @@ export function recordRoute(app: FastifyInstance, { limits, maxBodyBytes, hasRol
       if (turn.isLong) await turn.next()
     }
     // All of them or none, so that what is refused can be told again.
-    if (!recordTold(told)) throw new PdpError('ERR_LOG_UNAVAILABLE', 'the decision log cannot be written')
+    await recordTold(told)
     return reply.code(204).send()
   })
 }

@@ -3,7 +3,6 @@ import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
 import type { Caller } from '../../decision/request.ts'
 import { type JsonLimits, parseStrictJson } from '../../decision/strict-json.ts'
-import { PdpError } from '../../errors.ts'
 import { invalid } from '../decide-request.ts'
 import { callerOf } from './authentication.ts'
 
@@ -19,8 +18,8 @@ export interface Reuse {
 
 export interface ReuseRouteOptions {
   readonly limits: JsonLimits
-  /** @returns false: it cannot be recorded now */
-  readonly recordReuses: (caller: Caller, reuses: readonly Reuse[]) => boolean
+  /** @throws PdpError ERR_LOG_UNAVAILABLE */
+  readonly recordReuses: (caller: Caller, reuses: readonly Reuse[]) => Promise<void>
 }
 
 const time = z.int().min(0).max(253_402_300_799_999)
@@ -35,8 +34,7 @@ export function reuseRoute(app: FastifyInstance, { limits, recordReuses }: Reuse
   app.post('/v1/reuses', async (request, reply) => {
     const parsed = schema.safeParse(parseStrictJson(request.body as string, limits).value)
     if (!parsed.success) throw invalid(parsed.error)
-    if (!recordReuses(callerOf(request), parsed.data.reuses))
-      throw new PdpError('ERR_LOG_UNAVAILABLE', 'the decision log cannot be written')
+    await recordReuses(callerOf(request), parsed.data.reuses)
     return reply.code(204).send()
   })
 }

@@ -69,6 +69,7 @@ export const httpStatus: Readonly<Record<PdpErrorCode, number>> = {
   ERR_CONFIG_INVALID: 500,
   ERR_STATE_LOCKED: 500,
   ERR_STATE_UNUSABLE: 500,
+  ERR_LOG_BROKEN: 500,
   ERR_LISTEN: 500,
   ERR_TOOLCHAIN: 500,
   ERR_FILE: 500,

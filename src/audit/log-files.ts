@@ -1,0 +1,146 @@
+// The files of a decision log, for those who write it and those who read it: segments of lines, in the order of their names; an index
+// that says where in the tree each segment begins; the newest checkpoint, and those at the ends of segments.
+import { closeSync, fstatSync, fsyncSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs'
+import { join } from 'node:path'
+import { PdpError } from '../errors.ts'
+import type { Digest } from './tree/merkle.ts'
+
+export const logFiles = {
+  /** A line for each segment, written before its first line. */
+  index: 'segments.ndjson',
+  /** The newest signed checkpoint. */
+  checkpoint: 'checkpoint',
+  /** Those at the ends of segments, one behind the other. */
+  history: 'checkpoints',
+  /** Public keys of the checkpoints, as verifiers want them. */
+  verifiers: 'log.vkey',
+} as const
+
+/** Where a segment begins in the tree. */
+export interface Segment {
+  readonly file: string
+  /** Entries before it. */
+  readonly first: number
+  /** Roots of the whole subtrees before it. */
+  readonly roots: readonly Digest[]
+  /** Bytes of the segment before it; what lies behind them is of a write that failed. */
+  readonly previousBytes: number | undefined
+}
+
+const segmentPattern = /^decisions-[0-9TZ.]+-\d{6,}\.ndjson$/
+
+/** @param count of those that this process has made */
+export function segmentName(nowMs: number, count: number): string {
+  return `decisions-${new Date(nowMs).toISOString().replaceAll(/[-:]/g, '')}-${String(count).padStart(6, '0')}.ndjson`
+}
+
+/** Names of all segments, oldest first; those that no index knows among them. */
+export function listSegments(folder: string): string[] {
+  return readdirSync(folder)
+    .filter((name) => segmentPattern.test(name))
+    .sort()
+}
+
+export function segmentLine({ file, first, roots, previousBytes }: Segment): string {
+  const encoded = roots.map((one) => Buffer.from(one, 'latin1').toString('base64'))
+  return `${JSON.stringify({ file, first, roots: encoded, previous_bytes: previousBytes })}\n`
+}
+
+/**
+ * @returns all segments of the tree, and how many bytes of a torn line lie behind the last
+ * @throws PdpError ERR_LOG_BROKEN
+ */
+export function readSegments(folder: string): { readonly segments: readonly Segment[]; readonly bytes: number; readonly torn: number } {
+  let content: Buffer
+  try {
+    content = readFileSync(join(folder, logFiles.index))
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return { segments: [], bytes: 0, torn: 0 }
+    throw cause
+  }
+  const end = content.lastIndexOf(0x0a) + 1
+  const segments = content
+    .toString('utf8', 0, end)
+    .split('\n')
+    .slice(0, -1)
+    .map((line, i) => parseSegment(line, i))
+  return { segments, bytes: end, torn: content.length - end }
+}
+
+function parseSegment(line: string, index: number): Segment {
+  const broken = () => new PdpError('ERR_LOG_BROKEN', `line ${index + 1} of \`${logFiles.index}\` is not what was written`)
+  let value: unknown
+  try {
+    value = JSON.parse(line)
+  } catch {
+    throw broken()
+  }
+  const { file, first, roots, previous_bytes: previousBytes } = (value ?? {}) as Readonly<Record<string, unknown>>
+  const isNumber = (one: unknown): one is number => Number.isSafeInteger(one) && (one as number) >= 0
+  if (typeof file !== 'string' || !segmentPattern.test(file) || !isNumber(first) || !Array.isArray(roots)) throw broken()
+  if (index === 0 ? previousBytes !== undefined : !isNumber(previousBytes)) throw broken()
+  const decoded = roots.map((one) => Buffer.from(String(one), 'base64').toString('latin1'))
+  if (decoded.some((one) => one.length !== 32)) throw broken()
+  return { file, first, roots: decoded, previousBytes: previousBytes as number | undefined }
+}
+
+const chunkBytes = 4 * 1024 * 1024
+
+/**
+ * The lines of a file, in order, without their line breaks.
+ * @param take gets bytes that hold a line: they are written over behind the call
+ * @param limit bytes that count; default: all
+ * @returns bytes of all whole lines, and of what is behind them
+ */
+export function eachLine(
+  path: string,
+  take: (bytes: Buffer, from: number, to: number) => void,
+  limit = Number.POSITIVE_INFINITY,
+): { readonly whole: number; readonly torn: number } {
+  const file = openSync(path, 'r')
+  try {
+    const size = Math.min(fstatSync(file).size, limit)
+    let buffer = Buffer.allocUnsafeSlow(chunkBytes)
+    let used = 0
+    let whole = 0
+    for (let at = 0; at < size; ) {
+      if (used === buffer.length) {
+        // A line that is longer than the buffer.
+        const larger = Buffer.allocUnsafeSlow(buffer.length * 2)
+        buffer.copy(larger)
+        buffer = larger
+      }
+      const read = readSync(file, buffer, used, Math.min(buffer.length - used, size - at), at)
+      if (read === 0) break
+      at += read
+      const end = used + read
+      let from = 0
+      for (let to = buffer.indexOf(0x0a, used); to >= 0 && to < end; to = buffer.indexOf(0x0a, from)) {
+        take(buffer, from, to)
+        from = to + 1
+      }
+      whole += from
+      buffer.copy(buffer, 0, from, end)
+      used = end - from
+    }
+    return { whole, torn: used }
+  } finally {
+    closeSync(file)
+  }
+}
+
+/** What was made, renamed or removed in a folder stays so. */
+export function syncFolder(folder: string): void {
+  const handle = openSync(folder, 'r')
+  try {
+    fsyncSync(handle)
+  } finally {
+    closeSync(handle)
+  }
+}
+
+/** The number of a line, whatever it tells; undefined: it has none. */
+export function seqOf(line: string): number | undefined {
+  const seq = /^\{(?:"[a-z_]+":"[^"\\]*",){1,2}"seq":(\d{1,16}),/.exec(line)?.[1]
+  return seq === undefined ? undefined : Number(seq)
+}
