@@ -9,6 +9,7 @@ import { drillCommand } from './cli/drill.ts'
 import { evalCommand } from './cli/eval.ts'
 import { fmtCommand } from './cli/fmt.ts'
 import { isolationCommands } from './cli/isolations.ts'
+import { logCommand } from './cli/log.ts'
 import { exitCodes, printError } from './cli/output.ts'
 import { pushCommand } from './cli/push.ts'
 import { serveCommand } from './cli/serve.ts'
@@ -32,6 +33,7 @@ for (const add of [
   pushCommand,
   bundlesCommand,
   isolationCommands,
+  logCommand,
   drillCommand,
   doctorCommand,
 ])

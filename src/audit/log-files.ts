@@ -34,6 +34,11 @@ export function segmentName(nowMs: number, count: number): string {
   return `decisions-${new Date(nowMs).toISOString().replaceAll(/[-:]/g, '')}-${String(count).padStart(6, '0')}.ndjson`
 }
 
+/** Of the hashes of a segment's entries, 32 bytes each: they tell which entry was changed. */
+export function leavesName(file: string): string {
+  return file.replace(/ndjson$/, 'leaves')
+}
+
 /** Names of all segments, oldest first; those that no index knows among them. */
 export function listSegments(folder: string): string[] {
   return readdirSync(folder)

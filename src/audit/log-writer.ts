@@ -14,14 +14,26 @@ import {
   renameSync,
   statSync,
   truncateSync,
+  writeFileSync,
   writeSync,
   writevSync,
 } from 'node:fs'
 import { join } from 'node:path'
 import { PdpError } from '../errors.ts'
 import { withoutFirst } from './line-chunks.ts'
-import { eachLine, listSegments, logFiles, readSegments, type Segment, segmentLine, segmentName, seqOf, syncFolder } from './log-files.ts'
-import { type Digest, GrowingTree, leafHashAt } from './tree/merkle.ts'
+import {
+  eachLine,
+  leavesName,
+  listSegments,
+  logFiles,
+  readSegments,
+  type Segment,
+  segmentLine,
+  segmentName,
+  seqOf,
+  syncFolder,
+} from './log-files.ts'
+import { type Digest, GrowingTree, Leaves, leafHashAt } from './tree/merkle.ts'
 import {
   type Checkpoint,
   checkpointText,
@@ -54,10 +66,15 @@ export interface Recovered {
 interface OpenSegment {
   readonly file: string
   readonly handle: number
+  /** Of the hashes of its entries. */
+  readonly leaves: number
   readonly openedAtMs: number
+  /** Entries before it. */
+  readonly first: number
   bytes: number
 }
 
+const leafBytes = 32
 /** Of the newest segments, so much is held against the checkpoint when a log is opened. Bytes. */
 const maxCheckedBytes = 256 * 1024 * 1024
 
@@ -109,16 +126,19 @@ export class LogWriter {
    */
   write(chunks: readonly Buffer[]): void {
     const tree = this.#tree.copy()
+    const leaves: Digest[] = []
     for (const chunk of chunks) {
       let from = 0
       for (let to = chunk.indexOf(0x0a); to >= 0; to = chunk.indexOf(0x0a, from)) {
-        tree.append(leafHashAt(chunk, from, to))
+        leaves.push(leafHashAt(chunk, from, to))
         from = to + 1
       }
     }
     const segment = this.#current()
+    for (const leaf of leaves) tree.append(leaf)
     let end = segment.bytes
     try {
+      writeAt(segment.leaves, Buffer.from(leaves.join(''), 'latin1'), (this.#tree.size - segment.first) * leafBytes)
       for (let rest = chunks; rest.length > 0; ) {
         const written = writevSync(segment.handle, rest, end)
         end += written
@@ -159,7 +179,7 @@ export class LogWriter {
     try {
       this.checkpoint()
     } finally {
-      if (this.#segment !== undefined) closeSync(this.#segment.handle)
+      if (this.#segment !== undefined) close(this.#segment)
       this.#segment = undefined
     }
   }
@@ -179,7 +199,7 @@ export class LogWriter {
   /** Another one follows; the index says how much of this one counts. */
   #drop(segment: OpenSegment): void {
     this.#segment = undefined
-    closeSync(segment.handle)
+    close(segment)
   }
 
   #current(): OpenSegment {
@@ -192,18 +212,21 @@ export class LogWriter {
       appendSynced(join(folder, logFiles.history), note)
     }
     const file = segmentName(now, ++this.#segmentCount)
+    const { size: first, roots } = this.#tree
     const handle = openSync(join(folder, file), 'wx', 0o600)
+    let leaves: number | undefined
     try {
+      leaves = openSync(join(folder, leavesName(file)), 'wx', 0o600)
       syncFolder(folder)
-      const { size: first, roots } = this.#tree
       appendSynced(join(folder, logFiles.index), segmentLine({ file, first, roots, previousBytes: this.#lastBytes }))
     } catch (error) {
       closeSync(handle)
+      if (leaves !== undefined) closeSync(leaves)
       throw error
     }
-    if (segment !== undefined) closeSync(segment.handle)
+    if (segment !== undefined) close(segment)
     this.#lastBytes = 0
-    this.#segment = { file, handle, openedAtMs: now, bytes: 0 }
+    this.#segment = { file, handle, leaves, first, openedAtMs: now, bytes: 0 }
     return this.#segment
   }
 
@@ -229,10 +252,13 @@ export class LogWriter {
       if (tree.size === published?.size) rootAt = tree.root()
       const isLast = segment === last
       const limit = isLast ? undefined : segments[segments.indexOf(segment) + 1]?.previousBytes
+      const leaves = new Leaves()
       const ends = eachLine(
         join(folder, segment.file),
         (buffer, start, end) => {
-          tree.append(leafHashAt(buffer, start, end))
+          const leaf = leafHashAt(buffer, start, end)
+          tree.append(leaf)
+          leaves.add(leaf)
           if (tree.size === published?.size) rootAt = tree.root()
         },
         limit,
@@ -244,6 +270,7 @@ export class LogWriter {
         }
         this.#lastBytes = ends.whole
       }
+      this.#checkLeaves(segment, leaves, isLast)
     }
     if (published !== undefined && published.size > tree.size)
       throw broken(`its checkpoint is of ${published.size} entries, and ${tree.size} are there`)
@@ -260,10 +287,30 @@ export class LogWriter {
     this.#reopen(last)
   }
 
+  /** Those of the newest segment may be fewer than its entries: they are not synced. */
+  #checkLeaves({ file, first }: Segment, leaves: Leaves, isLast: boolean): void {
+    const path = join(this.#options.folder, leavesName(file))
+    const there = existsSync(path) ? readFileSync(path) : Buffer.alloc(0)
+    const known = Math.min(Math.floor(there.length / leafBytes), leaves.size)
+    for (let i = 0; i < known; i++) {
+      if (there.toString('latin1', i * leafBytes, (i + 1) * leafBytes) !== leaves.at(i))
+        throw broken(`entry ${first + i}, line ${i + 1} of \`${file}\`, is not what was written`)
+    }
+    if (isLast) writeFileSync(path, leaves.bytes, { mode: 0o600 })
+  }
+
   /** What a run before wrote goes on to be written to, so that it is synced before it is signed for. */
-  #reopen({ file }: Segment): void {
-    const handle = openSync(join(this.#options.folder, file), 'r+')
-    this.#segment = { file, handle, openedAtMs: statSync(join(this.#options.folder, file)).birthtimeMs, bytes: this.#lastBytes ?? 0 }
+  #reopen({ file, first }: Segment): void {
+    const path = join(this.#options.folder, file)
+    const leaves = openSync(join(this.#options.folder, leavesName(file)), 'r+')
+    this.#segment = {
+      file,
+      handle: openSync(path, 'r+'),
+      leaves,
+      first,
+      openedAtMs: statSync(path).birthtimeMs,
+      bytes: this.#lastBytes ?? 0,
+    }
   }
 
   #readCheckpoint(): Checkpoint | undefined {
@@ -280,6 +327,15 @@ export class LogWriter {
       throw broken(`its checkpoint is not to be believed: ${(cause as Error).message}`)
     }
   }
+}
+
+function close({ handle, leaves }: OpenSegment): void {
+  closeSync(handle)
+  closeSync(leaves)
+}
+
+function writeAt(handle: number, bytes: Buffer, at: number): void {
+  for (let written = 0; written < bytes.length; ) written += writeSync(handle, bytes, written, bytes.length - written, at + written)
 }
 
 /** Takes back what was written behind the last whole batch. */

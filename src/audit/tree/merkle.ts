@@ -101,6 +101,11 @@ export class Leaves {
     this.#bytes.write(leaf, this.#size++ * 32, 'latin1')
   }
 
+  /** All of them, one behind the other. */
+  get bytes(): Buffer {
+    return this.#bytes.subarray(0, this.#size * 32)
+  }
+
   at(index: number): Digest {
     return this.#bytes.toString('latin1', index * 32, index * 32 + 32)
   }

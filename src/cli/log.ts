@@ -1,0 +1,90 @@
+// verdict log: the decision log on disk, without a service.
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Command } from 'commander'
+import { logFiles } from '../audit/log-files.ts'
+import { type NoteKey, parseVerifier } from '../audit/tree/note.ts'
+import { type LogReport, verifyLog } from '../audit/verify-log.ts'
+import { PdpError } from '../errors.ts'
+import { readInput } from './files.ts'
+import { exitCodes, paint, print, printJson } from './output.ts'
+
+const defaultFolder = '.verdict/decisions'
+
+interface VerifyOptions {
+  readonly key?: readonly string[]
+  readonly checkpoint?: readonly string[]
+  readonly record?: string
+  readonly json?: boolean
+}
+
+export function logCommand(program: Command): void {
+  const log = program.command('log').description('the decision log on disk')
+  log
+    .command('verify [folder]')
+    .description(`whether a log is what was written (default: ${defaultFolder})`)
+    .option('--key <key...>', `keys of the checkpoints, as \`name+id+key\` or in a file (default: ${logFiles.verifiers} in the folder)`)
+    .option('--checkpoint <file...>', 'checkpoints that were kept elsewhere: only they show that a log was rolled back or rewritten')
+    .option('--record <id>', 'prove the place of a record in the tree')
+    .option('--json', 'print JSON')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  verdict log verify
+  verdict log verify /var/lib/verdict/decisions --key pdp.vkey --checkpoint monday.checkpoint
+  verdict log verify --record 855ab5e6-0000-4000-8000-000000000000 --json`,
+    )
+    .action(verify)
+}
+
+async function verify(folder = defaultFolder, options: VerifyOptions): Promise<void> {
+  const isOwnKey = options.key === undefined
+  const keys = keysOf(folder, options.key)
+  const names = options.checkpoint ?? []
+  const earlier = await Promise.all(names.map(async (name) => ({ name, note: await readInput(name) })))
+  const isShown = process.stderr.isTTY && options.json !== true
+  const report = verifyLog({
+    folder,
+    keys,
+    earlier,
+    record: options.record,
+    onProgress: (entries) => void (isShown && process.stderr.write(`\r${entries.toLocaleString('en')} entries`)),
+  })
+  if (isShown) process.stderr.write('\r\x1b[K')
+  if (options.json) printJson({ ...report, own_key: isOwnKey })
+  else printReport(report, isOwnKey, names.length > 0)
+  if (report.faults.length > 0) process.exitCode = exitCodes.no
+}
+
+function printReport(
+  { entries, segments, root, checkpoint, unsigned, faults, inclusion }: LogReport,
+  isOwnKey: boolean,
+  hasEarlier: boolean,
+) {
+  for (const { code, message, id } of faults) print(`${paint('red', code)}: ${message}${id === undefined ? '' : `, record ${id}`}`)
+  print(`${entries.toLocaleString('en')} entries in ${segments} segment${segments === 1 ? '' : 's'}, root ${root}`)
+  if (checkpoint !== undefined)
+    print(`signed for ${checkpoint.size.toLocaleString('en')} by ${checkpoint.signers.join(', ')}; ${unsigned} not yet`)
+  if (inclusion !== undefined)
+    print(`entry ${inclusion.entry} of ${inclusion.size}, leaf ${inclusion.leaf}\n  ${inclusion.proof.join('\n  ')}`)
+  if (faults.length === 0) print(paint('green', 'the log is what was written'))
+  if (isOwnKey)
+    print('The key is the one that lies beside the log. Whoever can rewrite both is found only by --key, and --checkpoint, kept elsewhere.')
+  else if (!hasEarlier) print('Whoever has the key and could rewrite the log is found only by a --checkpoint kept elsewhere.')
+}
+
+/** @throws PdpError ERR_FILE, ERR_USAGE */
+function keysOf(folder: string, given: readonly string[] | undefined): NoteKey[] {
+  const texts = given ?? [join(folder, logFiles.verifiers)]
+  return texts.flatMap((text) => {
+    if (/^[^\s+/]+[^\s+]*\+[0-9a-f]{8}\+/.test(text)) return [parseVerifier(text)]
+    let content: string
+    try {
+      content = readFileSync(text, 'utf8')
+    } catch (cause) {
+      throw new PdpError('ERR_FILE', `the key \`${text}\` cannot be read: ${(cause as Error).message}`, { cause })
+    }
+    return content.split('\n').filter(Boolean).map(parseVerifier)
+  })
+}
