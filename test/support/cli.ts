@@ -20,8 +20,10 @@ export interface Outcome {
 export function startCli(
   args: readonly string[],
   env: Record<string, string> = {},
+  under: readonly string[] = [],
 ): { child: ChildProcess; out: { stdout: string; stderr: string }; ended: Promise<Outcome> } {
-  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', main, ...args], {
+  const [program, ...rest] = [...under, process.execPath, '--disable-warning=ExperimentalWarning', main, ...args] as [string, ...string[]]
+  const child = spawn(program, rest, {
     env: { PATH: process.env.PATH ?? '', ...env },
     stdio: ['pipe', 'pipe', 'pipe'],
   })
@@ -45,9 +47,16 @@ export function runCli(args: readonly string[], stdin = '', env: Record<string, 
   return ended
 }
 
-/** Starts `serve` on a free port and waits until it is ready. */
-export async function serveCli(args: readonly string[]): Promise<ReturnType<typeof startCli> & { url: string }> {
-  const started = startCli(['serve', '--port', '0', '--grpc-port', '0', ...args])
+/**
+ * Starts `serve` on a free port and waits until it is ready.
+ * @param under a program with its arguments that starts it
+ */
+export async function serveCli(
+  args: readonly string[],
+  env: Record<string, string> = {},
+  under: readonly string[] = [],
+): Promise<ReturnType<typeof startCli> & { url: string }> {
+  const started = startCli(['serve', '--port', '0', '--grpc-port', '0', ...args], env, under)
   for (let i = 0; i < 600; i++) {
     const url = /answers at (http:\S+)/.exec(started.out.stdout)?.[1]
     if (url !== undefined) return { ...started, url }
