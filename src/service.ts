@@ -7,6 +7,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { DecisionLog } from './audit/decision-log.ts'
 import { createRecordWriter } from './audit/decision-record.ts'
 import { openFileLog } from './audit/file-log.ts'
+import { readCheckpoint } from './audit/log-files.ts'
 import { recorded } from './audit/recorded.ts'
 import { recoveredLine } from './audit/recovered-record.ts'
 import { reuseLine } from './audit/reuse-record.ts'
@@ -191,6 +192,7 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
       },
       isolationAdmin: createIsolationAdmin(state.isolations, store, config.authentication.releaseByAnother),
       info,
+      checkpoint: () => readCheckpoint(recordsFolder),
       recordReuses: (caller, reuses) =>
         appendAll(decisionLog, reuses, (one, seq) => reuseLine(caller, one, { shard, seq, timeMs: Date.now() })),
       recordTold: (told) =>

@@ -89,6 +89,16 @@ function parseSegment(line: string, index: number): Segment {
   return { file, first, roots: decoded, previousBytes: previousBytes as number | undefined }
 }
 
+/** @returns the newest signed checkpoint; undefined: there is none */
+export function readCheckpoint(folder: string): string | undefined {
+  try {
+    return readFileSync(join(folder, logFiles.checkpoint), 'utf8')
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw cause
+  }
+}
+
 const chunkBytes = 4 * 1024 * 1024
 
 /**

@@ -242,6 +242,15 @@ const bundleOperations: readonly Operation[] = [
     statuses: noRole,
   },
   {
+    ...bundle,
+    path: '/v1/log/checkpoint',
+    method: 'get',
+    id: 'checkpoint',
+    summary: 'The newest signed checkpoint of the decision log (text/plain)',
+    parameters: [],
+    statuses: { ...noRole, 404: 'Nothing was recorded yet' },
+  },
+  {
     path: '/v1/changes',
     method: 'get',
     id: 'changes',

@@ -24,6 +24,7 @@ import { fromFastify, refuseOnSocket, sendError } from './errors.ts'
 import { eventRoutes } from './event-routes.ts'
 import { gatewayRoutes, isGatewayPath, sendRefusal } from './gateway-routes.ts'
 import { type IsolationAdmin, isolationRoutes } from './isolation-routes.ts'
+import { type LogRouteOptions, logRoutes } from './log-routes.ts'
 import { type OpaConfig, opaAdminRoutes } from './opa-admin-routes.ts'
 import { opaDirect } from './opa-direct.ts'
 import { type OpaOptions, opaRoutes } from './opa-routes.ts'
@@ -53,6 +54,7 @@ export interface HttpServerOptions extends ChangeOptions, ReuseRouteOptions {
   readonly isolationAdmin: IsolationAdmin
   readonly notReady: () => readonly string[]
   readonly recordTold: RecordRouteOptions['recordTold']
+  readonly checkpoint: LogRouteOptions['checkpoint']
   readonly info: () => Info
   readonly log: FastifyBaseLogger
 }
@@ -156,6 +158,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
     adminRoutes(scope, options.info)
     bundleRoutes(scope, { ...options.bundles, limits: options.limits, maxBodyBytes: options.maxBodyBytes })
     scope.register(async (inner) => recordRoute(inner, { ...options, hasRole: options.bundles.hasRole }))
+    logRoutes(scope, { hasRole: options.bundles.hasRole, checkpoint: options.checkpoint })
     eventRoutes(scope, options.bundles)
     isolationRoutes(scope, { isolationAdmin: options.isolationAdmin, hasRole: options.bundles.hasRole, limits: options.limits })
     scope.get('/docs', (_request, reply) => reply.header('cache-control', 'no-store').send(openapi(options.info().version)))
