@@ -7,6 +7,7 @@ import { checkCommand } from './cli/check.ts'
 import { doctorCommand } from './cli/doctor.ts'
 import { drillCommand } from './cli/drill.ts'
 import { evalCommand } from './cli/eval.ts'
+import { explainCommand } from './cli/explain.ts'
 import { fmtCommand } from './cli/fmt.ts'
 import { isolationCommands } from './cli/isolations.ts'
 import { logCommand } from './cli/log.ts'
@@ -34,6 +35,7 @@ for (const add of [
   bundlesCommand,
   isolationCommands,
   logCommand,
+  explainCommand,
   drillCommand,
   doctorCommand,
 ])

@@ -7,6 +7,8 @@ import { type NoteKey, parseVerifier } from '../audit/tree/note.ts'
 import { type LogReport, verifyLog } from '../audit/verify-log.ts'
 import { PdpError } from '../errors.ts'
 import { readInput } from './files.ts'
+import { query, stats, tail } from './log-query.ts'
+import { replay } from './log-replay.ts'
 import { exitCodes, paint, print, printJson } from './output.ts'
 
 const defaultFolder = '.verdict/decisions'
@@ -36,6 +38,45 @@ Examples:
   verdict log verify --record 855ab5e6-0000-4000-8000-000000000000 --json`,
     )
     .action(verify)
+  const found = (usage: string, description: string, examples: string) =>
+    log
+      .command(usage)
+      .description(description)
+      .option('--from <time>', 'not earlier than this: 2026-03-01T12:00:00Z, or so long ago: 15m, 2h, 1d')
+      .option('--to <time>', 'earlier than this')
+      .option('--id <id>', 'of the record')
+      .option('--caller <id>', 'who asked')
+      .option('--subject <id>', 'type:id, or the ID alone')
+      .option('--resource <id>', 'type:id, or the ID alone')
+      .option('--action <name>', 'name of the action')
+      .option('--outcome <outcome>', 'allow, deny or error')
+      .option('--reason <text>', 'one of the reasons')
+      .option('--code <code>', 'of an error')
+      .option('--correlation <id>', 'correlation ID')
+      .option('--trace <id>', 'trace ID')
+      .option('--policy <name>', 'bundle, or bundle:entry/point')
+      .option('--json', 'print JSON')
+      .addHelpText('after', `\nExamples:\n  ${examples}`)
+  found('query [folder]', 'records that match, newest first', 'verdict log query --subject alice --outcome deny --from 1h')
+    .option('--limit <count>', 'records that are shown', '100')
+    .action((folder = defaultFolder, options) => query(folder, options))
+  found('tail [folder]', 'the newest records', 'verdict log tail -f --outcome error')
+    .option('-n, --lines <count>', 'records before those that come', '10')
+    .option('-f, --follow', 'go on with those that come')
+    .action((folder = defaultFolder, options) => tail(folder, options))
+  found('stats [folder]', 'counts by outcome, policy, caller, reason and code, and how long it took', 'verdict log stats --from 1d').action(
+    (folder = defaultFolder, options) => stats(folder, options),
+  )
+  found(
+    'replay [folder]',
+    'make recorded decisions again: on their own archived bundle all must come out the same; with --on, what another one would change',
+    'verdict log replay --from 1d\n  verdict log replay --on candidate.tar.gz --policy main --limit 100000',
+  )
+    .option('--limit <count>', 'newest records that are made again', '100000')
+    .option('--archives <folder>', 'archives of bundles (default: bundles beside the folder of the log)')
+    .option('--on <file>', 'a bundle (.tar.gz) to be asked instead')
+    .option('--trusted-key <key>', 'key of the input for trusted facts, as it was configured', 'trusted')
+    .action((folder = defaultFolder, options) => replay(folder, options))
 }
 
 async function verify(folder = defaultFolder, options: VerifyOptions): Promise<void> {
