@@ -50,9 +50,10 @@ async function explain(id: string, options: ExplainOptions): Promise<void> {
   print(describe(found.record))
   const sourceOf = (file: string, line: number) => safe((bundle.modules[file] ?? '').split('\n')[line - 1]?.trim() ?? '')
   const show = (step: RuleStep, depth: number) => {
-    const { rule, file, line, isTrue, failedAt } = step
+    const { rule, file, line, isTrue, isExcluded, failedAt } = step
     const mark = isTrue ? paint('green', '✓') : paint('red', '✗')
-    print(`${'  '.repeat(depth)}${mark} ${rule}  ${paint('gray', `${file}:${line}`)}`)
+    const note = isExcluded ? ': no rule of this name fits the input' : sourceOf(file, line).startsWith('default ') ? ', by default' : ''
+    print(`${'  '.repeat(depth)}${mark} ${rule}${note}  ${paint('gray', `${file}:${line}`)}`)
     if (failedAt !== undefined)
       print(
         `${'  '.repeat(depth + 1)}does not hold: ${sourceOf(failedAt.file, failedAt.line)}  ${paint('gray', `${failedAt.file}:${failedAt.line}`)}`,
