@@ -169,6 +169,7 @@ async function createTls(
     clientCertificates: clientCertificates ?? (hasDomains ? 'required' : 'none'),
     material: () => ({ ...certificate.pair, ca: domains.authorities }),
     isUsable: () => certificate.isUsable(Date.now()),
+    expiresAtMs: () => certificate.expiresAtMs,
     verifyPeer(chain) {
       const { id, validUntilMs } = domains.verify(chain, Date.now())
       return { id: id.text, validUntilMs }

@@ -15,6 +15,7 @@ import {
   gatewaysSchema,
   requestsSchema,
   serverSchema,
+  telemetrySchema,
 } from './config/service-schemas.ts'
 import { type Finding, PdpError } from './errors.ts'
 
@@ -38,6 +39,7 @@ export const configSchema = z.strictObject({
   gateways: gatewaysSchema.prefault({}),
   authzen: authzenSchema.prefault({}),
   decisionLog: decisionLogSchema.prefault({}),
+  telemetry: telemetrySchema.prefault({}),
   log: z
     .strictObject({
       level: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'silent']).default('info').describe('Least severity of what is logged.'),

@@ -1,5 +1,5 @@
 // The composition root: reads from top to bottom as a decision goes,
-//   transport → identity → subject(shadowed(recorded(isolated(cached(budgeted(filtered(explained(engine)))))))) → transport
+//   transport → identity → subject(measured(shadowed(recorded(isolated(cached(budgeted(filtered(explained(engine))))))))) → transport
 // and back again when it stops. Nothing here decides anything.
 import { readFileSync } from 'node:fs'
 import { type AddressInfo, BlockList, isIPv6 } from 'node:net'
@@ -33,7 +33,12 @@ import { explained } from './policy/explained.ts'
 import { filtered } from './policy/filtered.ts'
 import { type Shadows, shadowed } from './policy/shadowed.ts'
 import { Toolchain } from './rego/toolchain.ts'
+import { observeService } from './service-metrics.ts'
 import { StateFolder } from './state/state-folder.ts'
+import { measured } from './telemetry/measured.ts'
+import { type MetricProducer, metricProducer, prometheusText } from './telemetry/metric-data.ts'
+import { boundsOf, Metrics, record } from './telemetry/metrics.ts'
+import type { Otlp } from './telemetry/otlp.ts'
 import { type MetadataKey, parseMetadataKey } from './transport/authzen-metadata.ts'
 import { splitPolicy } from './transport/decide-request.ts'
 import type { GatewayOptions } from './transport/gateway/gateway-options.ts'
@@ -126,7 +131,28 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
     const identity = await createCallerIdentity(config, callerFacts, bundles, log)
     closers.push(() => identity.close())
     const { mayDiffer } = config.authentication.subjects
-    const decider = withSubjectTokens(shadowed(inner, shadows), { verify: identity.verifySubject, mayDiffer })
+    const metrics = new Metrics()
+    const producer = metricProducer(metrics, config.labels)
+    const otlp = await openOtlp(config, producer)
+    if (otlp !== undefined) closers.push(() => otlp.close())
+    const decider = withSubjectTokens(measured(shadowed(inner, shadows), metrics, otlp?.spans), {
+      verify: identity.verifySubject,
+      mayDiffer,
+    })
+
+    const observed = {
+      bundles,
+      lifecycle,
+      callers: identity.counts,
+      cache: cacheCounts,
+      store: cache.store,
+      isolations,
+      log: decisionLog,
+      certificateExpiresAtMs: () => identity.tls?.expiresAtMs(),
+      startedAtMs: startedAt.getTime(),
+    }
+    closers.push(observeService(metrics, observed))
+    const durationBounds = boundsOf('http.server.request.duration')
 
     let draining = false
     const info = (): Info => ({
@@ -193,6 +219,9 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
       isolationAdmin: createIsolationAdmin(state.isolations, store, config.authentication.releaseByAnother),
       info,
       checkpoint: () => readCheckpoint(recordsFolder),
+      metrics: prometheusText(producer),
+      onAnswered: (route, status, ms) =>
+        record(metrics.cell('http.server.request.duration', route, String(status)), durationBounds, ms / 1_000),
       recordReuses: (caller, reuses) =>
         appendAll(decisionLog, reuses, (one, seq) => reuseLine(caller, one, { shard, seq, timeMs: Date.now() })),
       recordTold: (told) =>
@@ -241,6 +270,15 @@ async function appendAll<T>(log: DecisionLog, all: readonly T[], lineOf: (one: T
   await kept?.catch(() => {
     throw unavailable()
   })
+}
+
+/** The exporter is loaded only where there is a collector. */
+async function openOtlp({ telemetry, labels }: Config, producer: MetricProducer): Promise<Otlp | undefined> {
+  const { otlpUrl: url, otlpHeaderFile, intervalMs } = telemetry
+  if (url === undefined) return undefined
+  const { startOtlp } = await import('./telemetry/otlp.ts')
+  const headers = otlpHeaderFile === undefined ? {} : { authorization: readText(otlpHeaderFile, 'telemetry.otlpHeaderFile').trim() }
+  return startOtlp(producer, { url, headers, intervalMs, labels })
 }
 
 /** What OPA's clients read of the configuration: nothing that names a file or a secret. */

@@ -5,6 +5,8 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { z } from 'zod'
 import { recordSchema, recoveredRecordSchema, reuseRecordSchema } from '../src/audit/record-schema.ts'
 import { configSchema, listSettings } from '../src/config.ts'
+import { prometheusName } from '../src/telemetry/metric-data.ts'
+import { type InstrumentName, instruments } from '../src/telemetry/metrics.ts'
 import { decideAnswerSchema, decideRequestSchema, errorAnswerSchema } from '../src/transport/decide-schema.ts'
 import { infoSchema } from '../src/transport/http/admin-routes.ts'
 import { openapi } from '../src/transport/http/openapi.ts'
@@ -29,7 +31,28 @@ export function generatedFiles(): Record<string, string> {
   }
   files['schemas/openapi.json'] = `${JSON.stringify(openapi(version), undefined, 2)}\n`
   files['docs/configuration.md'] = configurationPage()
+  files['docs/metrics.md'] = metricsPage()
   return files
+}
+
+function metricsPage(): string {
+  const rows = (Object.keys(instruments) as InstrumentName[]).map((name) => {
+    const { kind, unit, description, attributes } = instruments[name]
+    return `| \`${name}\` | \`${prometheusName(name)}\` | ${kind} | ${unit} | ${attributes.map((one) => `\`${one}\``).join(', ')} | ${description} |`
+  })
+  return `# Metrics and traces
+<!-- Made by \`npm run generate\` from src/telemetry/metrics.ts. -->
+
+\`GET /metrics\` has them in the text of Prometheus, for callers with the role \`audit\` (\`authorization\` with \`credentials_file\` in its
+configuration). With \`telemetry.otlpUrl\` they go to a collector by OTLP, too, and a span \`decide\` for each decision whose caller samples its trace
+(\`traceparent\`), with the decision, its record's ID, the revision, and whether it was given again. What is not sampled costs nothing.
+
+Attributes have few values: of each instrument at most 500 combinations are told apart, the others are counted under \`other\`.
+
+| OpenTelemetry | Prometheus | kind | unit | attributes | what |
+|---|---|---|---|---|---|
+${rows.join('\n')}
+`
 }
 
 function configurationPage(): string {

@@ -31,6 +31,14 @@ export interface FileLogOptions extends Omit<LogWorkerData, 'isSynced'> {
 export interface FileLog extends DecisionLog {
   /** What a crash left of a line, and was cut; undefined: nothing. */
   readonly recovered: Recovered | undefined
+  /** Of lines that are not written yet. */
+  readonly pendingBytes: number
+  /** Writes, syncs and checkpoints that failed. */
+  readonly failures: number
+  /** Of lines that will never be written, as their thread has ended. */
+  readonly lostBytes: number
+  /** The newest of this run; undefined: none yet. */
+  readonly checkpoint: { readonly size: number; readonly atMs: number } | undefined
 }
 
 type Opened = Extract<LogReply, { opened: unknown }>['opened']
@@ -72,6 +80,9 @@ class WorkerLog implements FileLog {
   #immediate: NodeJS.Immediate | undefined
   #writing: Promise<void> | undefined
   #failing = false
+  #failures = 0
+  #lostBytes = 0
+  #checkpoint: FileLog['checkpoint']
   #hasStopped = false
   #nextId = 1
   readonly #pending = new Map<number, (reply: LogReply & { readonly id: number }) => void>()
@@ -89,6 +100,22 @@ class WorkerLog implements FileLog {
 
   get available(): boolean {
     return !this.#failing && this.#lines.bytes + this.#underWayBytes < this.#options.maxPendingBytes
+  }
+
+  get pendingBytes(): number {
+    return this.#lines.bytes + this.#underWayBytes
+  }
+
+  get failures(): number {
+    return this.#failures
+  }
+
+  get lostBytes(): number {
+    return this.#lostBytes
+  }
+
+  get checkpoint(): FileLog['checkpoint'] {
+    return this.#checkpoint
   }
 
   nextSeq(): number {
@@ -164,6 +191,7 @@ class WorkerLog implements FileLog {
         return
       }
       this.#lines.putBack(batch)
+      this.#failures++
       if (!this.#failing) this.#options.onError(new Error(failure))
       this.#failing = true
       waiters?.reject(unavailable())
@@ -194,8 +222,13 @@ class WorkerLog implements FileLog {
       this.#pending.get(reply.id)?.(reply)
       this.#pending.delete(reply.id)
       if (this.#pending.size === 0) this.#worker.unref()
-    } else if ('checkpoint' in reply) this.#options.onCheckpoint?.(reply.checkpoint)
-    else if ('checkpointFailure' in reply) this.#options.onError(new Error(`no checkpoint can be made: ${reply.checkpointFailure}`))
+    } else if ('checkpoint' in reply) {
+      this.#checkpoint = { size: reply.size, atMs: Date.now() }
+      this.#options.onCheckpoint?.(reply.checkpoint)
+    } else if ('checkpointFailure' in reply) {
+      this.#failures++
+      this.#options.onError(new Error(`no checkpoint can be made: ${reply.checkpointFailure}`))
+    }
   }
 
   /** Without its thread there is no log; what it had not written yet is gone, and nothing is answered any longer. */
@@ -203,6 +236,8 @@ class WorkerLog implements FileLog {
     if (this.#hasStopped) return
     this.#hasStopped = true
     this.#failing = true
+    this.#failures++
+    this.#lostBytes = this.pendingBytes
     this.#options.onError(error)
     for (const [id, resolve] of this.#pending) resolve({ id, failure: error.message })
     this.#pending.clear()

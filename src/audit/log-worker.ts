@@ -23,7 +23,7 @@ export type LogReply =
   | { readonly opened: { readonly lastSeq: number; readonly recovered: Recovered | undefined } }
   | { readonly failed: { readonly code: string; readonly message: string } }
   | { readonly id: number; readonly chunks?: readonly Uint8Array<ArrayBuffer>[]; readonly failure?: string }
-  | { readonly checkpoint: string }
+  | { readonly checkpoint: string; readonly size: number }
   | { readonly checkpointFailure: string }
 
 const port = parentPort
@@ -70,7 +70,7 @@ function write(log: LogWriter, { id, chunks }: LogCommand & { readonly op: 'writ
 function settle(log: LogWriter, { id, op }: LogCommand): void {
   try {
     const note = log.checkpoint()
-    if (note !== undefined) send({ checkpoint: note })
+    if (note !== undefined) send({ checkpoint: note, size: log.size })
     if (op === 'close') log.close()
     send({ id })
   } catch (error) {
@@ -81,7 +81,7 @@ function settle(log: LogWriter, { id, op }: LogCommand): void {
 function publish(log: LogWriter): void {
   try {
     const note = log.checkpoint()
-    if (note !== undefined) send({ checkpoint: note })
+    if (note !== undefined) send({ checkpoint: note, size: log.size })
   } catch (error) {
     send({ checkpointFailure: (error as Error).message })
   }

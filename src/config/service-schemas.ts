@@ -179,3 +179,14 @@ export const decisionLogSchema = z.strictObject({
   mask: z.array(jsonPointer).default([]).describe('JSON pointers into the record whose values become null; `*` stands for every member.'),
   shard: z.string().min(1).max(64).default('0').describe('Name of this service in records that several services write to one place.'),
 })
+
+export const telemetrySchema = z.strictObject({
+  otlpUrl: z
+    .url({ protocol: /^https?$/ })
+    .optional()
+    .describe(
+      'A collector that takes OTLP over HTTP, without a path: metrics at an interval, and a span for each decision whose caller samples its trace. Default: none; `GET /metrics` is there in any case.',
+    ),
+  otlpHeaderFile: z.string().min(1).optional().describe('File with the value of `Authorization` for the collector, such as `Bearer …`.'),
+  intervalMs: positive.min(1_000).max(3_600_000).default(15_000).describe('Between two exports of metrics. Milliseconds.'),
+})

@@ -43,6 +43,10 @@ export interface VerifiedSubject {
 /** The W3C trace that a decision belongs to; IDs in lower-case hexadecimal. */
 export interface TraceIds {
   readonly traceId: string
+  /** The caller's span. */
+  readonly parentId: string
+  /** Whether the caller records its trace. */
+  readonly isSampled: boolean
   /** The span of this decision, a child of the caller's. */
   readonly spanId: string
 }

@@ -19,6 +19,11 @@ export class ServerCertificate {
     return this.#pair
   }
 
+  /** Milliseconds since 1970; 0: there is none. */
+  get expiresAtMs(): number {
+    return this.#notAfterMs
+  }
+
   /** Whether there is one, and it has not expired: nobody is answered with one that has. */
   isUsable(nowMs: number): boolean {
     return this.#pair !== undefined && nowMs < this.#notAfterMs

@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto'
 import type { DatabaseSync } from 'node:sqlite'
 import { PdpError } from '../errors.ts'
 
-const isolationKinds = ['caller', 'client', 'subject', 'jti', 'kid', 'session', 'issued_before'] as const
+export const isolationKinds = ['caller', 'client', 'subject', 'jti', 'kid', 'session', 'issued_before'] as const
 /**
  * `caller`, `client`, `subject`: an identity; the others are of tokens: their ID, their key's, their session's, or all that a trust domain or an issuer
  * issued before a time.

@@ -3,7 +3,7 @@
 import { randomFillSync } from 'node:crypto'
 import type { TraceIds } from '../decision/request.ts'
 
-const traceparentPattern = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?$/
+const traceparentPattern = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$/
 const zeroTrace = '0'.repeat(32)
 const zeroSpan = '0'.repeat(16)
 
@@ -13,12 +13,12 @@ const zeroSpan = '0'.repeat(16)
  */
 export function childSpan(traceparent: string | undefined): TraceIds | undefined {
   if (traceparent === undefined || traceparent.length > 512) return undefined
-  const [, version, traceId, parentId, rest] = traceparentPattern.exec(traceparent.trim()) ?? []
-  if (version === undefined || traceId === undefined || version === 'ff') return undefined
+  const [, version, traceId, parentId, flags, rest] = traceparentPattern.exec(traceparent.trim()) ?? []
+  if (version === undefined || traceId === undefined || parentId === undefined || version === 'ff') return undefined
   // Version 00 has exactly four fields; a later one may have more.
   if (version === '00' && rest !== undefined) return undefined
   if (traceId === zeroTrace || parentId === zeroSpan) return undefined
-  return { traceId, spanId: randomSpanId() }
+  return { traceId, parentId, spanId: randomSpanId(), isSampled: (Number.parseInt(flags as string, 16) & 1) === 1 }
 }
 
 const pool = Buffer.alloc(8 * 256)

@@ -23,6 +23,8 @@ export interface TlsSettings {
   readonly material: () => Pick<SecureContextOptions, 'cert' | 'key' | 'ca'>
   /** Whether the service has a certificate that has not expired; without one nobody is answered. */
   readonly isUsable: () => boolean
+  /** When the certificate of the service expires. Milliseconds since 1970. */
+  readonly expiresAtMs: () => number
   /** @param chain the peer's certificate first; @throws PdpError ERR_CERTIFICATE_REFUSED */
   readonly verifyPeer: (chain: readonly X509Certificate[]) => VerifiedPeer
   /** Told when `material` or what `verifyPeer` goes by has changed. @returns ends that */

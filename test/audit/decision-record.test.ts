@@ -8,7 +8,7 @@ import { PdpError } from '../../src/errors.ts'
 const request: DecisionRequest = {
   door: 'decide',
   correlationId: 'c\u001b[31m"1',
-  trace: { traceId: 'a'.repeat(32), spanId: 'b'.repeat(16) },
+  trace: { traceId: 'a'.repeat(32), spanId: 'b'.repeat(16), parentId: 'c'.repeat(16), isSampled: false },
   caller: { authenticated: false, address: '127.0.0.1' },
   timeMs: 1_772_618_400_123,
   subject: '{"type":"user","id":"alice","properties":{"ssn":"canary"}}',

@@ -243,6 +243,16 @@ const bundleOperations: readonly Operation[] = [
   },
   {
     ...bundle,
+    path: '/metrics',
+    method: 'get',
+    id: 'metrics',
+    tag: 'operations',
+    summary: 'What is measured, in the text of Prometheus',
+    parameters: [],
+    statuses: noRole,
+  },
+  {
+    ...bundle,
     path: '/v1/log/checkpoint',
     method: 'get',
     id: 'checkpoint',

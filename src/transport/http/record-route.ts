@@ -96,7 +96,10 @@ function toldDecision(line: string, caller: Caller, limits: JsonLimits): ToldDec
     request: {
       door,
       correlationId: correlation_id,
-      trace: trace_id === undefined || span_id === undefined ? undefined : { traceId: trace_id, spanId: span_id },
+      trace:
+        trace_id === undefined || span_id === undefined
+          ? undefined
+          : { traceId: trace_id, spanId: span_id, parentId: '', isSampled: false },
       caller,
       timeMs: time,
       subject: asked.get('subject'),

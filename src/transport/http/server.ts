@@ -25,6 +25,7 @@ import { eventRoutes } from './event-routes.ts'
 import { gatewayRoutes, isGatewayPath, sendRefusal } from './gateway-routes.ts'
 import { type IsolationAdmin, isolationRoutes } from './isolation-routes.ts'
 import { type LogRouteOptions, logRoutes } from './log-routes.ts'
+import { metricsRoute, routeOf } from './metrics-route.ts'
 import { type OpaConfig, opaAdminRoutes } from './opa-admin-routes.ts'
 import { opaDirect } from './opa-direct.ts'
 import { type OpaOptions, opaRoutes } from './opa-routes.ts'
@@ -56,6 +57,10 @@ export interface HttpServerOptions extends ChangeOptions, ReuseRouteOptions {
   readonly recordTold: RecordRouteOptions['recordTold']
   readonly checkpoint: LogRouteOptions['checkpoint']
   readonly info: () => Info
+  /** In the text of Prometheus. */
+  readonly metrics: () => Promise<string>
+  /** Told of each answer: its route, its status, and how long it took from the head of its request. Milliseconds. */
+  readonly onAnswered: (route: string, status: number, ms: number) => void
   readonly log: FastifyBaseLogger
 }
 
@@ -99,6 +104,8 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
     frameworkErrors: (error, request, reply) => void sendError(request, reply, fromFastify(error)),
     serverFactory(fastifyHandler) {
       const handle = (request: IncomingMessage, response: ServerResponse) => {
+        const began = performance.now()
+        response.once('finish', () => options.onAnswered(routeOf(request.url), response.statusCode, performance.now() - began))
         if (!direct(request, response)) fastifyHandler(request, response)
       }
       if (options.tls === undefined) return createServer(serverOptions(options), handle)
@@ -158,6 +165,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
     adminRoutes(scope, options.info)
     bundleRoutes(scope, { ...options.bundles, limits: options.limits, maxBodyBytes: options.maxBodyBytes })
     scope.register(async (inner) => recordRoute(inner, { ...options, hasRole: options.bundles.hasRole }))
+    metricsRoute(scope, options.bundles.hasRole, options.metrics)
     logRoutes(scope, { hasRole: options.bundles.hasRole, checkpoint: options.checkpoint })
     eventRoutes(scope, options.bundles)
     isolationRoutes(scope, { isolationAdmin: options.isolationAdmin, hasRole: options.bundles.hasRole, limits: options.limits })

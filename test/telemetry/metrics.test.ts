@@ -1,0 +1,115 @@
+// What is measured: counted as it was answered, bounded in what it tells apart, given to those who may, as Prometheus and OTLP want it.
+
+import { readFileSync } from 'node:fs'
+import { createServer, type IncomingHttpHeaders } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { afterAll, describe, expect, test } from '@jest/globals'
+import { metricProducer, prometheusName, prometheusText } from '../../src/telemetry/metric-data.ts'
+import { boundsOf, instruments, Metrics, record } from '../../src/telemetry/metrics.ts'
+import { routeOf } from '../../src/transport/http/metrics-route.ts'
+import { question, startTestService, type TestService } from '../support/service.ts'
+import { tempFolder } from '../support/temp-folder.ts'
+
+const policy = { 'p.rego': 'package p\n\n# METADATA\n# entrypoint: true\nallow if input.subject.id == "alice"\n' }
+const scrape = async ({ url, state }: TestService, token = readFileSync(`${state}/admin.token`, 'utf8').trim()) => {
+  const answer = await fetch(`${url}/metrics`, { headers: { authorization: `Bearer ${token}` } })
+  return { status: answer.status, type: answer.headers.get('content-type'), text: await answer.text() }
+}
+
+describe('cells', () => {
+  test('beyond a number of combinations all are counted under one', async () => {
+    const metrics = new Metrics()
+    for (let i = 0; i < 2_000; i++) metrics.cell('verdict.errors', `E${i}`).value++
+    const cells = metrics.collect().get('verdict.errors') ?? []
+    expect(cells.length).toBe(501)
+    expect(cells.find(({ attributes }) => attributes.code === 'other')?.value).toBe(1_500)
+    expect(metrics.cell('verdict.errors', 'E3').value).toBe(1)
+  })
+
+  test('a histogram has each value in one bucket', () => {
+    const bounds = boundsOf('verdict.decision.steps')
+    const cell = new Metrics().cell('verdict.decision.steps', 'p')
+    for (const value of [0, 10, 11, 1_000_000_000]) record(cell, bounds, value)
+    expect([cell.count, cell.value, cell.buckets?.[0], cell.buckets?.[1], cell.buckets?.at(-1)]).toEqual([4, 1_000_000_021, 2, 1, 1])
+  })
+
+  test('what comes from outside is escaped', async () => {
+    const metrics = new Metrics()
+    metrics.cell('verdict.errors', 'a"b\n\\c').value++
+    expect(await prometheusText(metricProducer(metrics, {}))()).toContain('verdict_errors_total{code="a\\"b\\n\\\\c"} 1')
+  })
+})
+
+test('routes are told apart by names out of few', () => {
+  expect(['/v1/decide', '/v1/data/a/b?x', '/v1/bundles/main/archive', '/v1/decided', '/x', undefined].map(routeOf)).toEqual([
+    '/v1/decide',
+    '/v1/data',
+    '/v1/bundles',
+    'other',
+    'other',
+    'other',
+  ])
+})
+
+test('a service tells what it answered, to those who may ask', async () => {
+  const files = tempFolder({ ops: 'the-secret-token-of-the-operator' })
+  const service = await startTestService(policy, {
+    'authentication.callers': [{ id: 'ops', tokenFile: `${files}/ops`, roles: ['operate', 'decide'] }],
+  })
+  const authorization = { authorization: 'Bearer the-secret-token-of-the-operator' }
+  for (const id of ['alice', 'alice', 'bob']) await service.decide({ ...question, subject: { type: 'user', id } }, authorization)
+  await service.decide({ ...question, policy: 'main:p/none' }, authorization)
+  expect((await scrape(service, 'the-secret-token-of-the-operator')).status).toBe(403)
+  expect((await fetch(`${service.url}/metrics`)).status).toBe(401)
+  const { status, type, text } = await scrape(service)
+  expect([status, type]).toEqual([200, 'text/plain; version=0.0.4; charset=utf-8'])
+  for (const line of [
+    'verdict_decisions_total{outcome="allow",policy="main:p/allow",cached="false"} 1',
+    'verdict_decisions_total{outcome="allow",policy="main:p/allow",cached="true"} 1',
+    'verdict_decisions_total{outcome="deny",policy="main:p/allow",cached="false"} 1',
+    'verdict_errors_total{code="ERR_UNKNOWN_ENTRYPOINT"} 1',
+    'verdict_decision_duration_seconds_count{policy="main:p/allow"} 3',
+    'http_server_request_duration_seconds_count{http_route="/v1/decide",http_response_status_code="200"} 3',
+    'verdict_bundle_epoch{bundle="main"} 1',
+    'verdict_log_available 1',
+    'verdict_log_lost_bytes_total 0',
+    'verdict_cache_lookups_total{outcome="hits"} 1',
+  ])
+    expect(text).toContain(`${line}\n`)
+  // Nothing is told that no table explains.
+  const names = new Set(Object.keys(instruments).map((name) => prometheusName(name as keyof typeof instruments)))
+  const told = [...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name as string)
+  expect(told.filter((name) => !names.has(name) && name !== 'target_info')).toEqual([])
+})
+
+describe('a collector', () => {
+  const got: { path: string; body: Buffer; headers: IncomingHttpHeaders }[] = []
+  const collector = createServer(async (request, response) => {
+    const parts: Buffer[] = []
+    for await (const part of request) parts.push(part as Buffer)
+    got.push({ path: request.url ?? '', body: Buffer.concat(parts), headers: request.headers })
+    response.end()
+  }).listen(0, '127.0.0.1')
+  afterAll(() => void collector.close())
+
+  test('gets metrics, and spans of sampled decisions alone', async () => {
+    const files = tempFolder({ header: 'Bearer for-the-collector\n' })
+    const service = await startTestService(policy, {
+      'telemetry.otlpUrl': `http://127.0.0.1:${(collector.address() as AddressInfo).port}/`,
+      'telemetry.otlpHeaderFile': `${files}/header`,
+    })
+    const traceparent = (trace: string, flags: string) => ({ traceparent: `00-${trace.repeat(32)}-${'b'.repeat(16)}-${flags}` })
+    const { json } = await service.decide(question, traceparent('a', '01'))
+    await service.decide(question, traceparent('c', '00'))
+    await service.stop()
+    const of = (path: string) => got.filter((one) => one.path === path)
+    expect(of('/v1/metrics').some(({ body }) => body.includes('verdict.decisions') && body.includes('main:p/allow'))).toBe(true)
+    const spans = of('/v1/traces')
+    expect(spans).toHaveLength(1)
+    const [{ body, headers }] = spans as [(typeof spans)[0]]
+    expect(headers.authorization).toBe('Bearer for-the-collector')
+    expect(body.includes(Buffer.from('a'.repeat(32), 'hex'))).toBe(true)
+    expect(body.includes(json.id)).toBe(true)
+    expect(body.includes(Buffer.from('c'.repeat(32), 'hex'))).toBe(false)
+  })
+})
