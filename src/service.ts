@@ -25,6 +25,7 @@ import { withSubjectTokens } from './guard/verified-subject.ts'
 import { readText, replaceEach } from './identity/files.ts'
 import { watchFiles } from './identity/watched-files.ts'
 import { createIsolationAdmin } from './isolation-admin.ts'
+import { startSinks } from './log-sinks.ts'
 import { ActiveBundles } from './policy/active-bundles.ts'
 import { cached } from './policy/cached.ts'
 import { DecisionStore } from './policy/decision-store.ts'
@@ -152,6 +153,9 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
       startedAtMs: startedAt.getTime(),
     }
     closers.push(observeService(metrics, observed))
+    const sinkFailed = (sink: string, { message }: Error) =>
+      log.error({ sink, cause: message }, 'a sink of the decision log does not take records')
+    closers.push(startSinks(config.decisionLog, recordsFolder, metrics, sinkFailed))
     const durationBounds = boundsOf('http.server.request.duration')
 
     let draining = false

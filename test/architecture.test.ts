@@ -25,6 +25,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   version: [],
   threads: [],
   client: [],
+  sinks: ['errors', 'decision', 'network', 'audit', 'version'],
   embedded: ['*'],
 }
 

@@ -149,6 +149,22 @@ export const authzenSchema = z.strictObject({
     .describe('Private key in PEM (Ed25519, P-256, P-384, RSA) that signs the metadata. Default: they are not signed.'),
 })
 
+const sinkSchema = z
+  .strictObject({
+    name: z.string().regex(/^[a-z0-9][a-z0-9-]{0,31}$/, 'small letters, digits and `-`, at most 32'),
+    type: z.enum(['stdout', 'http', 'opa', 'otlp', 'syslog']),
+    url: z.url({ protocol: /^(?:https?|tcp|tls)$/ }).optional(),
+    tokenFile: z.string().min(1).optional(),
+    tls: z
+      .strictObject({ caFile: z.string().min(1), certFile: z.string().min(1), keyFile: z.string().min(1) })
+      .partial()
+      .optional(),
+  })
+  .refine(({ type, url }) => (type === 'stdout') === (url === undefined), { message: '`url` is for all but `stdout`' })
+  .refine(({ type, url = '' }) => type === 'stdout' || /^(?:tcp|tls):/.test(url) === (type === 'syslog'), {
+    message: '`tcp:` or `tls:` is for `syslog`, http or https for the others',
+  })
+
 export const decisionLogSchema = z.strictObject({
   folder: z.string().min(1).optional().describe('Folder of the records. Default: `decisions` in the state folder.'),
   guarantee: z
@@ -175,6 +191,12 @@ export const decisionLogSchema = z.strictObject({
   maxFileAgeMs: positive.default(86_400_000).describe('Age at which a new file begins. Milliseconds.'),
   flushIntervalMs: positive.max(10_000).default(50).describe('Longest time that a record waits in memory. Milliseconds.'),
   maxPendingBytes: positive.default(64 * 2 ** 20).describe('Records in memory beyond which nothing is answered. Bytes.'),
+  sinks: z
+    .array(sinkSchema)
+    .default([])
+    .describe(
+      'Where records go beside the log, each at least once and never before they are written: `name`, `type` (`stdout`; `http`, lines of JSON; `opa`, OPA’s protocol for decision logs; `otlp`; `syslog`, RFC 5424), `url` (`tcp:` or `tls:` for syslog), `tokenFile`, `tls` with `caFile`, `certFile`, `keyFile`.',
+    ),
   maxInputBytes: positive.default(256 * 2 ** 10).describe('Inputs larger than this are recorded by their hash. Bytes.'),
   mask: z.array(jsonPointer).default([]).describe('JSON pointers into the record whose values become null; `*` stands for every member.'),
   shard: z.string().min(1).max(64).default('0').describe('Name of this service in records that several services write to one place.'),

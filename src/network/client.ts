@@ -15,7 +15,7 @@ export interface ClientTls {
 export interface ClientRequest {
   readonly method?: 'GET' | 'POST'
   readonly headers: Readonly<Record<string, string>>
-  readonly body?: string
+  readonly body?: string | Uint8Array
   readonly tls?: ClientTls | undefined
   /** Of the scheme of the URL; absent: a connection of its own. */
   readonly agent?: Agent | undefined

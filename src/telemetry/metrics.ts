@@ -104,6 +104,20 @@ export const instruments = {
   },
   'verdict.log.signed': { kind: 'gauge', unit: '{entry}', description: 'Entries that the newest checkpoint covers', attributes: [] },
   'verdict.log.checkpoint.age': { kind: 'gauge', unit: 's', description: 'Since the newest checkpoint of this run', attributes: [] },
+  'verdict.sink.delivered': { kind: 'counter', unit: '{record}', description: 'Records that a sink has taken', attributes: ['sink'] },
+  'verdict.sink.dead': {
+    kind: 'counter',
+    unit: '{record}',
+    description: 'Records that a sink refused for good, put aside',
+    attributes: ['sink'],
+  },
+  'verdict.sink.failures': {
+    kind: 'counter',
+    unit: '{failure}',
+    description: 'What did not arrive and is told again',
+    attributes: ['sink'],
+  },
+  'verdict.sink.lag': { kind: 'gauge', unit: 'By', description: 'Of the log, what a sink has not taken yet', attributes: ['sink'] },
   'verdict.certificate.expires_in': {
     kind: 'gauge',
     unit: 's',

@@ -1,0 +1,179 @@
+// Follows the decision log from a cursor that is kept beside it, and hands its lines on, in order: each at least once, also across restarts.
+// Never holds up an answer: it reads what is written. What a sink refuses for good is put aside where it can be seen, and the rest goes on.
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, readSync, renameSync, statSync, writeSync } from 'node:fs'
+import { appendFile, open } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { listSegments } from '../audit/log-files.ts'
+
+/** Takes lines on; resolves when they have arrived. */
+export type Deliver = (lines: readonly string[], signal: AbortSignal) => Promise<void>
+
+/** What would be refused again: these lines, as they are. */
+export class Refused extends Error {
+  override readonly name = 'Refused'
+}
+
+export interface FollowerOptions {
+  readonly name: string
+  readonly folder: string
+  readonly deliver: Deliver
+  readonly maxLines: number
+  readonly maxBytes: number
+  readonly onError: (error: Error) => void
+}
+
+export interface FollowerCounts {
+  delivered: number
+  /** Put aside. */
+  dead: number
+  failures: number
+}
+
+interface Cursor {
+  readonly file: string
+  readonly bytes: number
+}
+
+const pollMs = 200
+const [minDelayMs, maxDelayMs] = [200, 30_000]
+const requestTimeoutMs = 30_000
+
+export class LogFollower {
+  readonly counts: FollowerCounts = { delivered: 0, dead: 0, failures: 0 }
+  readonly #options: FollowerOptions
+  readonly #closing = new AbortController()
+  readonly #cursorPath: string
+  readonly #deadPath: string
+  readonly #running: Promise<void>
+  #cursor: Cursor | undefined
+
+  constructor(options: FollowerOptions) {
+    this.#options = options
+    const folder = join(options.folder, 'sinks')
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    this.#cursorPath = join(folder, `${options.name}.json`)
+    this.#deadPath = join(folder, `${options.name}.dead.ndjson`)
+    this.#cursor = existsSync(this.#cursorPath) ? readCursor(this.#cursorPath) : undefined
+    this.#running = this.#run()
+  }
+
+  /** Bytes of the log that were not handed on yet. */
+  get lagBytes(): number {
+    const { folder } = this.#options
+    const cursor = this.#cursor
+    return listSegments(folder)
+      .filter((file) => cursor === undefined || file >= cursor.file)
+      .reduce((sum, file) => sum + statSync(join(folder, file)).size - (file === cursor?.file ? cursor.bytes : 0), 0)
+  }
+
+  /** Ends what is under way; what was not handed on is, after the next start. */
+  async close(): Promise<void> {
+    this.#closing.abort()
+    await this.#running
+  }
+
+  async #run(): Promise<void> {
+    const { onError } = this.#options
+    for (let failures = 0; !this.#closing.signal.aborted; ) {
+      try {
+        const next = this.#next()
+        if (next === undefined) {
+          await this.#pause(pollMs)
+          continue
+        }
+        if (next.lines.length > 0) await this.#hand(next.lines)
+        this.#cursor = next.cursor
+        writeCursor(this.#cursorPath, next.cursor)
+        failures = 0
+      } catch (error) {
+        if (this.#closing.signal.aborted) return
+        this.counts.failures++
+        if (failures++ === 0) onError(error as Error)
+        await this.#pause(Math.min(maxDelayMs, minDelayMs * 2 ** Math.min(failures, 10)) * (0.5 + Math.random() / 2))
+      }
+    }
+  }
+
+  /** @returns undefined: there is nothing new */
+  #next(): { readonly lines: readonly string[]; readonly cursor: Cursor } | undefined {
+    const { folder, maxLines, maxBytes } = this.#options
+    const files = listSegments(folder)
+    // What is older than the cursor was handed on; a segment that is gone is passed over.
+    const file = this.#cursor === undefined ? files[0] : files.find((one) => one >= (this.#cursor as Cursor).file)
+    if (file === undefined) return undefined
+    const from = file === this.#cursor?.file ? this.#cursor.bytes : 0
+    const { lines, bytes } = linesAt(join(folder, file), from, maxBytes)
+    if (lines.length > 0) {
+      const taken = lines.slice(0, maxLines)
+      const length = taken.length === lines.length ? bytes : taken.reduce((sum, line) => sum + Buffer.byteLength(line) + 1, 0)
+      return { lines: taken, cursor: { file, bytes: from + length } }
+    }
+    const following = files[files.indexOf(file) + 1]
+    return following === undefined ? undefined : { lines: [], cursor: { file: following, bytes: 0 } }
+  }
+
+  /** One that is refused is found by halves, so that the others arrive. */
+  async #hand(lines: readonly string[]): Promise<void> {
+    try {
+      await this.#options.deliver(lines, AbortSignal.any([this.#closing.signal, AbortSignal.timeout(requestTimeoutMs)]))
+      this.counts.delivered += lines.length
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error
+      if (lines.length > 1) {
+        const half = Math.ceil(lines.length / 2)
+        await this.#hand(lines.slice(0, half))
+        await this.#hand(lines.slice(half))
+        return
+      }
+      await appendFile(this.#deadPath, `${lines[0]}\n`, { mode: 0o600 })
+      const handle = await open(this.#deadPath)
+      await handle.sync()
+      await handle.close()
+      this.counts.dead++
+      this.#options.onError(error)
+    }
+  }
+
+  #pause(ms: number): Promise<void> {
+    return sleep(ms, undefined, { signal: this.#closing.signal, ref: false }).catch(() => {})
+  }
+}
+
+/** Whole lines from a place on. */
+function linesAt(path: string, from: number, maxBytes: number): { readonly lines: readonly string[]; readonly bytes: number } {
+  const file = openSync(path, 'r')
+  try {
+    for (let size = maxBytes; ; size *= 2) {
+      const buffer = Buffer.alloc(size)
+      const read = readSync(file, buffer, 0, size, from)
+      const whole = buffer.subarray(0, read).lastIndexOf(0x0a) + 1
+      // A line may be longer than what is read at once.
+      if (whole === 0 && read === size) continue
+      return { lines: whole === 0 ? [] : buffer.toString('utf8', 0, whole - 1).split('\n'), bytes: whole }
+    }
+  } finally {
+    closeSync(file)
+  }
+}
+
+function readCursor(path: string): Cursor | undefined {
+  try {
+    const { file, bytes } = JSON.parse(readFileSync(path, 'utf8')) as Partial<Cursor>
+    return typeof file === 'string' && Number.isSafeInteger(bytes) ? { file, bytes: bytes as number } : undefined
+  } catch {
+    // At least once: then all of it again.
+    return undefined
+  }
+}
+
+function writeCursor(path: string, cursor: Cursor): void {
+  const handle = openSync(`${path}.new`, 'w', 0o600)
+  try {
+    writeSync(handle, JSON.stringify(cursor))
+    fsyncSync(handle)
+  } finally {
+    closeSync(handle)
+  }
+  renameSync(`${path}.new`, path)
+}

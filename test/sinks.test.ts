@@ -1,0 +1,209 @@
+// Sinks of the decision log: each record arrives at least once and in its order, though the sink is killed, slow, or refuses; in the words
+// of its protocol.
+
+import { readFileSync } from 'node:fs'
+import { createServer as createHttp, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { type AddressInfo, createServer as createTcp, type Socket } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { gunzipSync } from 'node:zlib'
+import { afterAll, describe, expect, test } from '@jest/globals'
+import { recordSchema } from '../src/audit/record-schema.ts'
+import { loadConfig } from '../src/config.ts'
+import { startCli } from './support/cli.ts'
+import { readRecords, startTestService, type TestService } from './support/service.ts'
+import { tempFolder } from './support/temp-folder.ts'
+
+const policy = {
+  'p.rego': 'package p\n\n# METADATA\n# entrypoint: true\ndecision := {"allow": input.subject.id == "alice", "reasons": ["r"]}\n',
+}
+const ask = (service: TestService, id: string, more: object = {}) =>
+  service.decide(
+    { subject: { type: 'user', id: 'alice' }, action: { name: 'read' }, resource: { type: 'doc', id }, ...more },
+    { traceparent: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-00` },
+  )
+const servers: Server[] = []
+afterAll(() => {
+  for (const server of servers) {
+    server.closeAllConnections()
+    server.close()
+  }
+})
+async function until(condition: () => boolean): Promise<void> {
+  for (let left = 400; left > 0 && !condition(); left--) await sleep(25)
+  expect(condition()).toBe(true)
+}
+const textOf = async (request: IncomingMessage) => {
+  const parts: Buffer[] = []
+  for await (const part of request) parts.push(part as Buffer)
+  return gunzipSync(Buffer.concat(parts)).toString()
+}
+type Got = { path: string; text: string; headers: IncomingMessage['headers'] }
+async function serve(port = 0, reply: (got: Got, response: ServerResponse) => void = (_got, response) => void response.end()) {
+  const got: Got[] = []
+  const server = createHttp(async (request, response) => {
+    const one = { path: request.url ?? '', text: await textOf(request), headers: request.headers }
+    reply(one, response)
+    if (response.statusCode < 300) got.push(one)
+  })
+  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
+  servers.push(server)
+  return { got, server, port: (server.address() as AddressInfo).port }
+}
+const lines = ({ text }: Got) => text.split('\n').filter(Boolean)
+const sinkOf = (type: string, url: string, more: object = {}) => ({
+  'decisionLog.flushIntervalMs': 5,
+  'decisionLog.sinks': [{ name: 'one', type, url, ...more }],
+})
+
+test('a server that is killed and restarted gets every record, in order, none out of the schema; also from a run before', async () => {
+  const first = await serve()
+  const url = `http://127.0.0.1:${first.port}/records`
+  const files = tempFolder({ token: 'for-the-sink\n' })
+  const service = await startTestService(policy, sinkOf('http', url, { tokenFile: `${files}/token` }))
+  const arrived: string[] = []
+  let server = first
+  let asked = 0
+  for (let round = 0; round < 5; round++) {
+    for (let i = 0; i < 20; i++) await ask(service, `${asked++}`)
+    if (round % 2 === 0) await until(() => server.got.length > 0)
+    server.server.closeAllConnections()
+    await new Promise((resolve) => server.server.close(resolve))
+    arrived.push(...server.got.flatMap(lines))
+    for (let i = 0; i < 20; i++) await ask(service, `${asked++}`)
+    server = await serve(first.port)
+  }
+  await service.stop()
+  const again = await startTestService(policy, { ...sinkOf('http', url, { tokenFile: `${files}/token` }), state: service.state })
+  const records = () => [...arrived, ...server.got.flatMap(lines)].map((line) => JSON.parse(line))
+  await until(() => new Set(records().map(({ id }) => id)).size === asked)
+  await again.stop()
+  expect(records().every((record) => recordSchema.strict().safeParse(record).success)).toBe(true)
+  const order = [...new Map(records().map(({ id, seq }) => [id, seq])).values()]
+  expect(order).toEqual(Array.from({ length: asked }, (_, i) => i + 1))
+  expect(server.got[0]?.headers).toMatchObject({ authorization: 'Bearer for-the-sink', 'content-type': 'application/x-ndjson' })
+  // What had arrived is not told again after the restart of the service.
+  expect(records().length).toBeLessThan(asked * 2)
+})
+
+test('a record that is refused for good is put aside, and the others arrive; trouble of the server is none of the records', async () => {
+  let trouble = 3
+  const { got, port } = await serve(0, ({ text }, response) => {
+    const status = trouble-- > 0 ? 503 : text.includes('"id":"bad"') ? 422 : 204
+    response.writeHead(status).end('no')
+  })
+  const service = await startTestService(policy, sinkOf('http', `http://127.0.0.1:${port}/`))
+  for (const id of ['1', '2', 'bad', '3', '4']) await ask(service, id)
+  await until(() => got.flatMap(lines).length === 4)
+  expect(got.flatMap(lines).map((line) => JSON.parse(line).resource.id)).toEqual(['1', '2', '3', '4'])
+  const dead = join(service.state, 'decisions', 'sinks', 'one.dead.ndjson')
+  expect(JSON.parse(readFileSync(dead, 'utf8')).resource.id).toBe('bad')
+  const metrics = await fetch(`${service.url}/metrics`, {
+    headers: { authorization: `Bearer ${readFileSync(join(service.state, 'admin.token'), 'utf8').trim()}` },
+  }).then((answer) => answer.text())
+  expect(metrics).toMatch(/verdict_sink_delivered_total\{sink="one"\} 4\n/)
+  expect(metrics).toMatch(/verdict_sink_dead_total\{sink="one"\} 1\n/)
+  expect(metrics).toMatch(/verdict_sink_lag_bytes\{sink="one"\} 0\n/)
+  expect(service.logged.some(({ sink, cause }) => sink === 'one' && `${cause}`.includes('422'))).toBe(true)
+  await service.stop()
+})
+
+test('a sink that hangs holds up no answer', async () => {
+  const { port } = await serve(0, () => {})
+  const service = await startTestService(policy, sinkOf('http', `http://127.0.0.1:${port}/`))
+  for (let i = 0; i < 50; i++) expect((await ask(service, `${i}`)).status).toBe(200)
+  const began = performance.now()
+  expect((await service.stop()).length).toBe(50)
+  expect(performance.now() - began).toBeLessThan(3_000)
+})
+
+describe('in the words of a protocol', () => {
+  test('OPA: an event for each decision', async () => {
+    const { got, port } = await serve()
+    const service = await startTestService(policy, { ...sinkOf('opa', `http://127.0.0.1:${port}/logs`), labels: { site: 'north' } })
+    const { json } = await ask(service, '1', { context: { n: 1.0 } })
+    await ask(service, '2', { policy: 'main:p/none' })
+    await until(() => got.flatMap(({ text }) => JSON.parse(text)).length === 2)
+    await service.stop()
+    const [first, second] = got.flatMap(({ text }) => JSON.parse(text))
+    expect(got[0]).toMatchObject({ path: '/logs', headers: { 'content-type': 'application/json', 'content-encoding': 'gzip' } })
+    expect(first).toMatchObject({
+      decision_id: json.id,
+      labels: { id: '0', version: expect.any(String), site: 'north' },
+      path: 'p/decision',
+      bundles: { main: { revision: '' } },
+      result: { decision: true, reasons: ['r'] },
+      input: { resource: { id: '1' } },
+      trace_id: 'a'.repeat(32),
+      requested_by: '127.0.0.1',
+      timestamp: expect.stringMatching(/^\d{4}-/),
+    })
+    expect(second).toMatchObject({ error: { code: 'ERR_UNKNOWN_ENTRYPOINT' }, result: { decision: false } })
+  })
+
+  test('OTLP: a log record for each line', async () => {
+    const { got, port } = await serve()
+    const service = await startTestService(policy, sinkOf('otlp', `http://127.0.0.1:${port}/`))
+    const { json } = await ask(service, '1')
+    await until(() => got.length > 0)
+    const [record] = await service.stop()
+    expect(got[0]?.path).toBe('/v1/logs')
+    const [told] = JSON.parse(got[0]?.text ?? '').resourceLogs[0].scopeLogs[0].logRecords
+    expect(JSON.parse(told.body.stringValue)).toEqual(record)
+    expect(told).toMatchObject({ severityNumber: 9, traceId: 'a'.repeat(32), spanId: record?.span_id })
+    expect(told.timeUnixNano).toBe(`${BigInt(Date.parse(record?.time as string)) * 1_000_000n}`)
+    expect(told.attributes).toContainEqual({ key: 'verdict.decision.id', value: { stringValue: json.id } })
+  })
+
+  test('syslog: a message behind its length, over connections that come and go', async () => {
+    let text = ''
+    const sockets: Socket[] = []
+    const server = createTcp((socket) => {
+      sockets.push(socket)
+      socket.on('data', (data) => (text += data)).on('error', () => {})
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const service = await startTestService(policy, sinkOf('syslog', `tcp://127.0.0.1:${(server.address() as AddressInfo).port}`))
+    await ask(service, '1')
+    await until(() => text.includes('"id":"1"'))
+    for (const socket of sockets) socket.destroy()
+    await sleep(100)
+    await ask(service, '2')
+    await until(() => text.includes('"resource":{"type":"doc","id":"2"}'))
+    const records = await service.stop()
+    server.close()
+    const [, length, message] = /^(\d+) (<134>1 \S+ \S+ verdict \d+ decision - \ufeff\{.*?\}\n?)(?=\d+ <|$)/s.exec(text) ?? []
+    expect(Buffer.byteLength(message ?? '')).toBe(Number(length))
+    expect(JSON.parse((message ?? '').slice((message ?? '').indexOf('{')))).toEqual(records[0])
+  })
+
+  test('stdout: the lines themselves', async () => {
+    const state = tempFolder()
+    const { child, out, ended } = startCli(['serve', '--port', '0', '--grpc-port', '0', '--bundle', tempFolder(policy), '--state', state], {
+      VERDICT_DECISION_LOG_SINKS: '[{name: out, type: stdout}]',
+    })
+    await until(() => /answers at (http:\S+)/.test(out.stdout))
+    const url = /answers at (http:\S+)/.exec(out.stdout)?.[1] ?? ''
+    const body = JSON.stringify({ subject: { type: 'user', id: 'alice' }, action: { name: 'read' }, resource: { type: 'doc', id: '1' } })
+    await fetch(`${url}/v1/decide`, { method: 'POST', headers: { 'content-type': 'application/json' }, body })
+    await until(() => out.stdout.includes('{"id":'))
+    child.kill('SIGTERM')
+    await ended
+    expect(
+      out.stdout
+        .split('\n')
+        .filter((line) => line.startsWith('{"id":'))
+        .map((line) => JSON.parse(line)),
+    ).toEqual(readRecords(join(state, 'decisions')))
+  })
+})
+
+test.each([
+  ['no address', { name: 'a', type: 'http' }],
+  ['an address for stdout', { name: 'a', type: 'stdout', url: 'http://x' }],
+  ['http for a syslog', { name: 'a', type: 'syslog', url: 'http://x' }],
+  ['tcp for a server', { name: 'a', type: 'opa', url: 'tcp://x:1' }],
+  ['a name that is a path', { name: '../a', type: 'stdout' }],
+])('what is no sink is refused: %s', (_what, sink) =>
+  expect(() => loadConfig({ env: {}, overrides: { 'decisionLog.sinks': [sink] } })).toThrow('the configuration has 1 fault'),
+)
