@@ -26,7 +26,7 @@ export interface Observed {
 
 /** How exactly the event loop is watched. Milliseconds. */
 const delayResolutionMs = 10
-const quantiles = [50, 99, 100]
+const percentiles = [50, 99, 100]
 
 /** @returns ends it */
 export function observeService(metrics: Metrics, observed: Observed): () => void {
@@ -70,9 +70,9 @@ export function observeService(metrics: Metrics, observed: Observed): () => void
     }
     const expiresAtMs = certificateExpiresAtMs()
     if (expiresAtMs !== undefined) set('verdict.certificate.expires_in', (expiresAtMs - now) / 1_000)
-    for (const quantile of quantiles) {
-      const seconds = Math.max(0, delay.percentile(quantile) / 1e9 - delayResolutionMs / 1_000)
-      set('verdict.event_loop.delay', delay.count === 0 ? 0 : seconds, String(quantile / 100))
+    for (const percentile of percentiles) {
+      const seconds = Math.max(0, delay.percentile(percentile) / 1e9 - delayResolutionMs / 1_000)
+      set('verdict.event_loop.delay', delay.count === 0 ? 0 : seconds, String(percentile))
     }
     delay.reset()
     set('process.memory.usage', process.memoryUsage.rss())

@@ -128,7 +128,7 @@ export const instruments = {
     kind: 'gauge',
     unit: 's',
     description: 'How much later than it should the event loop ran, since this was last asked',
-    attributes: ['quantile'],
+    attributes: ['percentile'],
   },
   'process.memory.usage': { kind: 'gauge', unit: 'By', description: 'Memory of the process', attributes: [] },
   'process.cpu.time': { kind: 'counter', unit: 's', description: 'Time of processors', attributes: ['process.cpu.state'] },

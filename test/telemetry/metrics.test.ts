@@ -51,6 +51,13 @@ test('routes are told apart by names out of few', () => {
   ])
 })
 
+test('every route has a name', () => {
+  const paths = Object.keys(
+    (JSON.parse(readFileSync(new URL('../../schemas/openapi.json', import.meta.url), 'utf8')) as { paths: object }).paths,
+  )
+  expect(paths.filter((path) => path !== '/' && routeOf(path) === 'other')).toEqual([])
+})
+
 test('a service tells what it answered, to those who may ask', async () => {
   const files = tempFolder({ ops: 'the-secret-token-of-the-operator' })
   const service = await startTestService(policy, {

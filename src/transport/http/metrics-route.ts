@@ -16,6 +16,7 @@ export function metricsRoute(app: FastifyInstance, hasRole: HasRole, metrics: ()
 /** First parts of the paths of routes; what callers put behind them is told apart nowhere. */
 const known = [
   '/v1/decide',
+  '/v1/auth',
   '/v1/data',
   '/v0/data',
   '/v1/batch',
@@ -32,12 +33,10 @@ const known = [
   '/v1/log',
   '/v1/status',
   '/v1/config',
-  '/access',
+  '/access/v1',
   '/.well-known',
-  '/forward-auth',
-  '/ext_authz',
   '/health',
-  '/livez',
+  '/healthz',
   '/readyz',
   '/metrics',
   '/docs',
