@@ -8,9 +8,11 @@ import type { DecisionLog } from './audit/decision-log.ts'
 import { createRecordWriter } from './audit/decision-record.ts'
 import { openFileLog } from './audit/file-log.ts'
 import { readCheckpoint } from './audit/log-files.ts'
+import type { MaskRule } from './audit/mask.ts'
 import { recorded } from './audit/recorded.ts'
 import { recoveredLine } from './audit/recovered-record.ts'
 import { reuseLine } from './audit/reuse-record.ts'
+import { pseudonym, readRecipient, Sealer } from './audit/seal.ts'
 import { bundleInfo, createBundleAdmin } from './bundle-admin.ts'
 import { BundleLifecycle } from './bundle-lifecycle.ts'
 import { activateAll, pullAll, watchAll, watchExpiries } from './bundle-sources.ts'
@@ -32,6 +34,7 @@ import { DecisionStore } from './policy/decision-store.ts'
 import { createEngine } from './policy/engine.ts'
 import { explained } from './policy/explained.ts'
 import { filtered } from './policy/filtered.ts'
+import { logRulesOf } from './policy/log-rules.ts'
 import { type Shadows, shadowed } from './policy/shadowed.ts'
 import { Toolchain } from './rego/toolchain.ts'
 import { observeService } from './service-metrics.ts'
@@ -122,7 +125,16 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
     }
     const cacheCounts = { hits: 0, misses: 0, passed: 0 }
     const guarded = withIsolation(cached(budgeted, bundles, cache, cacheCounts), state.isolations)
-    const writeRecord = createRecordWriter({ ...config.decisionLog, labels: config.labels })
+    const sealer = await openSealer(config, recordsFolder, (error) =>
+      log.error({ cause: error.message }, 'a new key for the decision log cannot be made; the one before is used'),
+    )
+    closers.push(() => sealer?.close())
+    const writeRecord = createRecordWriter({
+      ...config.decisionLog,
+      labels: config.labels,
+      replace: replacements(config, sealer),
+      rulesOf: logRulesOf(bundles, trustedKey),
+    })
     const inner = recorded(guarded, decisionLog, writeRecord, (error) =>
       log.error({ cause: (error.cause as Error | undefined)?.stack }, 'internal error'),
     )
@@ -274,6 +286,29 @@ async function appendAll<T>(log: DecisionLog, all: readonly T[], lineOf: (one: T
   await kept?.catch(() => {
     throw unavailable()
   })
+}
+
+/** @throws PdpError ERR_CONFIG_INVALID */
+async function openSealer({ decisionLog }: Config, folder: string, onError: (error: Error) => void): Promise<Sealer | undefined> {
+  const { encryption } = decisionLog
+  if (encryption === undefined) return undefined
+  const recipients = encryption.recipients.map(({ id, file }) => readRecipient(id, readText(file, 'decisionLog.encryption')))
+  return Sealer.open(folder, recipients, encryption.rotateMs, onError)
+}
+
+/** @throws PdpError ERR_CONFIG_INVALID */
+function replacements({ decisionLog }: Config, sealer: Sealer | undefined): MaskRule[] {
+  const { pseudonyms, encryption } = decisionLog
+  const rules: MaskRule[] = []
+  if (pseudonyms !== undefined) {
+    const key = Buffer.from(readText(pseudonyms.keyFile, 'decisionLog.pseudonyms').trim())
+    if (key.length < 32) throw new PdpError('ERR_CONFIG_INVALID', 'decisionLog.pseudonyms: the secret must have 32 bytes at least')
+    const replace = pseudonym(key)
+    rules.push(...pseudonyms.pointers.map((pointer) => ({ pointer, replace })))
+  }
+  if (encryption !== undefined && sealer !== undefined)
+    rules.push(...encryption.pointers.map((pointer) => ({ pointer, replace: sealer.seal })))
+  return rules
 }
 
 /** The exporter is loaded only where there is a collector. */

@@ -6,18 +6,30 @@ import type { RecordedDecision } from '../decision/decision.ts'
 import { toSingleLine } from '../decision/json-text.ts'
 import type { Caller, DecisionRequest, JsonText } from '../decision/request.ts'
 import { watchClock } from './clock-steps.ts'
-import { maskJson } from './mask.ts'
+import { type MaskRule, maskJson, toNull, withTwins } from './mask.ts'
 
 export interface RecordOptions {
   /** Names this service among others that write to one place. */
   readonly shard: string
   /** JSON pointers (RFC 6901) into the record whose values are replaced by null. */
   readonly mask: readonly string[]
+  /** Further replacements, by JSON pointers: pseudonyms and encrypted values. Default: none. */
+  readonly replace?: readonly MaskRule[] | undefined
+  /** What the policy's own bundle says of a record; default: nothing. */
+  readonly rulesOf?: ((request: DecisionRequest, decision: RecordedDecision) => PolicyLogRules | undefined) | undefined
   /** An input with more bytes than this is recorded by its hash. */
   readonly maxInputBytes: number
   /** Constant facts about this service. */
   readonly labels: Readonly<Record<string, string>>
 }
+
+export interface PolicyLogRules {
+  readonly replace: ReadonlyMap<string, unknown>
+  readonly isDropped: boolean
+}
+
+/** What is left out of a record of which only that there was a decision is kept. */
+const dropped = ['/subject', '/action', '/resource', '/input', '/trusted', '/nd', '/reasons', '/obligations']
 
 export type RecordWriter = (request: DecisionRequest, decision: RecordedDecision, seq: number, durationUs: number) => string
 
@@ -25,7 +37,7 @@ export type RecordWriter = (request: DecisionRequest, decision: RecordedDecision
 export function createRecordWriter(options: RecordOptions): RecordWriter {
   const shard = JSON.stringify(options.shard)
   const labels = JSON.stringify(options.labels)
-  const masked = expandMask(options.mask)
+  const ofAll = [...options.mask.map((pointer) => ({ pointer, replace: toNull })), ...(options.replace ?? [])].flatMap(twinsOf)
   const clockStep = watchClock()
   let checkedMs = 0
   return (request, decision, seq, durationUs) => {
@@ -49,9 +61,19 @@ export function createRecordWriter(options: RecordOptions): RecordWriter {
     if (error !== undefined) line += `,"error":{"code":"${error.code}","message":${toSingleLine(JSON.stringify(error.message))}}`
     line += member('reasons', decision.reasons) + member('obligations', decision.obligations)
     line += `,"cached":${decision.cached},"steps":${decision.steps},"duration_us":${durationUs},"labels":${labels}`
-    const mask = masked.length > 0
-    line += `,"masked":${mask ? JSON.stringify(options.mask) : '[]'},"replayable":${input.truncated || nd.truncated ? '"truncated"' : mask ? '"masked"' : 'true'}}`
-    if (mask) line = toSingleLine(maskJson(line, masked))
+    const own = options.rulesOf?.(request, decision)
+    const rules = own === undefined ? ofAll : [...ofAll, ...rulesOf(own)]
+    if (own?.isDropped === true) line += ',"dropped":true'
+    let masked: readonly string[] = []
+    if (rules.length > 0) {
+      const { json, applied } = maskJson(`${line}}`, rules)
+      if (applied.length > 0) {
+        line = toSingleLine(json).slice(0, -1)
+        masked = pointersOf(rules, applied)
+      }
+    }
+    const isTruncated = input.truncated || nd.truncated
+    line += `,"masked":${JSON.stringify(masked)},"replayable":${isTruncated ? '"truncated"' : masked.length > 0 ? '"masked"' : 'true'}}`
     return `${line}\n`
   }
 }
@@ -99,13 +121,22 @@ function recordedText(input: JsonText | undefined, maxBytes: number): { text: Js
   return { text: `{"truncated":true,"bytes":${bytes},"sha256":"${sha256}"}`, truncated: true }
 }
 
-/** Subject, action and resource stand in a record twice, so a pointer to one place covers the other. */
-function expandMask(mask: readonly string[]): string[] {
-  const all = new Set<string>()
-  for (const pointer of mask) {
-    all.add(pointer)
-    const twin = /^\/(?:input\/)?((?:subject|action|resource)(?:\/.*)?)$/.exec(pointer)?.[1]
-    if (twin !== undefined) all.add(`/${twin}`).add(`/input/${twin}`)
-  }
-  return [...all]
+/** A rule at one place of a record, for the pointer that somebody gave. */
+interface RecordRule extends MaskRule {
+  readonly given: string
+}
+
+function twinsOf({ pointer, replace }: MaskRule): RecordRule[] {
+  return withTwins([pointer]).map((one) => ({ pointer: one, replace, given: pointer }))
+}
+
+function rulesOf({ replace, isDropped }: PolicyLogRules): RecordRule[] {
+  if (isDropped) return dropped.map((pointer) => ({ pointer, replace: toNull, given: pointer }))
+  return [...replace].flatMap(([pointer, value]) => twinsOf({ pointer, replace: () => value }))
+}
+
+/** As they were given, each once. */
+function pointersOf(rules: readonly RecordRule[], applied: readonly string[]): string[] {
+  const there = new Set(applied)
+  return [...new Set(rules.filter(({ pointer }) => there.has(pointer)).map(({ given }) => given))]
 }

@@ -1,30 +1,61 @@
-// Takes values out of JSON text by JSON pointer, and leaves every other character of every number as it was.
+// Replaces values in JSON text by JSON pointer, and leaves every other character of every number as it was.
 // @see RFC 6901
 import { parsePointer } from '../decision/json-text.ts'
 
+export interface MaskRule {
+  /** `*` as a part stands for every member or element; a pointer to nothing does nothing. */
+  readonly pointer: string
+  /** @returns what stands there instead */
+  readonly replace: (value: unknown) => unknown
+}
+
 /**
- * Replaces the values that pointers name by null. A pointer to nothing does nothing; `*` as a part stands for
- * every member or element.
  * @param json a text that JSON.parse accepts
+ * @returns the text, and the pointers that led to something
  */
-export function maskJson(json: string, pointers: readonly string[]): string {
+export function maskJson(json: string, rules: readonly MaskRule[]): { readonly json: string; readonly applied: readonly string[] } {
+  // Most texts have nothing of it, and are not parsed.
+  const mayBe = rules.filter(({ pointer }) => mayLead(json, pointer))
+  if (mayBe.length === 0) return { json, applied: [] }
   // rawJSON keeps the source text of numbers; `context.source` is there for primitive values only.
   const value = JSON.parse(json, (_key, parsed: unknown, context?: { source?: string }) =>
     typeof parsed === 'number' && context?.source !== undefined ? rawJson(context.source) : parsed,
   )
-  for (const pointer of pointers) mask(value, parsePointer(pointer))
-  return JSON.stringify(value)
+  const applied = mayBe.filter(({ pointer, replace }) => mask(value, parsePointer(pointer), replace)).map(({ pointer }) => pointer)
+  return applied.length === 0 ? { json, applied } : { json: JSON.stringify(value), applied }
 }
 
-function mask(value: unknown, path: readonly string[]): void {
+/** Whether the last name of a pointer can be in a text, in whatever spelling. */
+function mayLead(json: string, pointer: string): boolean {
+  const last = parsePointer(pointer).findLast((part) => part !== '*' && !/^\d+$/.test(part))
+  return last === undefined || json.includes(JSON.stringify(last)) || json.includes('\\')
+}
+
+export const toNull = (): null => null
+
+/** @returns whether there was something */
+function mask(value: unknown, path: readonly string[], replace: MaskRule['replace']): boolean {
   const [key, ...rest] = path
-  if (key === undefined || typeof value !== 'object' || value === null) return
+  if (key === undefined || typeof value !== 'object' || value === null) return false
   const container = value as Record<string, unknown>
   const keys = key === '*' ? Object.keys(container) : Object.hasOwn(container, key) ? [key] : []
+  let isApplied = false
   for (const k of keys) {
-    if (rest.length === 0) container[k] = null
-    else mask(container[k], rest)
+    if (rest.length === 0) container[k] = replace(container[k])
+    isApplied = rest.length === 0 || mask(container[k], rest, replace) || isApplied
   }
+  return isApplied
+}
+
+/** Subject, action and resource stand in a record twice, so a pointer to one place covers the other. */
+export function withTwins(pointers: readonly string[]): string[] {
+  const all = new Set<string>()
+  for (const pointer of pointers) {
+    all.add(pointer)
+    const twin = /^\/(?:input\/)?((?:subject|action|resource)(?:\/.*)?)$/.exec(pointer)?.[1]
+    if (twin !== undefined) all.add(`/${twin}`).add(`/input/${twin}`)
+  }
+  return [...all]
 }
 
 const rawJson = (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON

@@ -54,7 +54,10 @@ export const recordSchema = z
     steps: z.int().min(0),
     duration_us: z.int().min(0).describe('Microseconds from the question to the decision'),
     labels: z.record(z.string(), z.string()),
-    masked: z.array(z.string()).describe('JSON pointers whose values became null'),
+    dropped: z.literal(true).optional().describe('The bundle says that of such decisions only that there was one is recorded'),
+    masked: z
+      .array(z.string())
+      .describe('JSON pointers whose values became null, a pseudonym (`hmac-sha256:…`) or encrypted (a compact JWE)'),
     replayable: z.union([z.literal(true), z.enum(['masked', 'truncated'])]),
   })
   .describe('One line of the decision log')

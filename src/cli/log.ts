@@ -2,8 +2,9 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Command } from 'commander'
-import { logFiles } from '../audit/log-files.ts'
+import { eachLine, listSegments, logFiles } from '../audit/log-files.ts'
 import { type NoteKey, parseVerifier } from '../audit/tree/note.ts'
+import { Unsealer } from '../audit/unseal.ts'
 import { type LogReport, verifyLog } from '../audit/verify-log.ts'
 import { PdpError } from '../errors.ts'
 import { readInput } from './files.ts'
@@ -38,6 +39,15 @@ Examples:
   verdict log verify --record 855ab5e6-0000-4000-8000-000000000000 --json`,
     )
     .action(verify)
+  log
+    .command('decrypt [folder]')
+    .description('print records with their encrypted values in clear')
+    .requiredOption('--key <file...>', 'private keys (PEM) of recipients')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  verdict log decrypt --key auditor.pem > clear.ndjson\n\nValues whose data key was destroyed stay encrypted; how many there are is said on stderr.',
+    )
+    .action(decrypt)
   const found = (usage: string, description: string, examples: string) =>
     log
       .command(usage)
@@ -128,4 +138,16 @@ function keysOf(folder: string, given: readonly string[] | undefined): NoteKey[]
     }
     return content.split('\n').filter(Boolean).map(parseVerifier)
   })
+}
+
+async function decrypt(folder = defaultFolder, { key }: { readonly key: readonly string[] }): Promise<void> {
+  const pems = await Promise.all(key.map(async (file) => (await readInput(file)).toString('utf8')))
+  const unsealer = new Unsealer(folder, pems)
+  for (const file of listSegments(folder)) {
+    const lines: string[] = []
+    eachLine(join(folder, file), (bytes, from, to) => void lines.push(bytes.toString('utf8', from, to)))
+    for (const line of lines) print(await unsealer.unseal(line))
+  }
+  const { read, sealed } = unsealer.counts
+  process.stderr.write(`${read} values in clear${sealed === 0 ? '' : `, ${sealed} that these keys do not open`}\n`)
 }

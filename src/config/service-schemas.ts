@@ -191,6 +191,22 @@ export const decisionLogSchema = z.strictObject({
   maxFileAgeMs: positive.default(86_400_000).describe('Age at which a new file begins. Milliseconds.'),
   flushIntervalMs: positive.max(10_000).default(50).describe('Longest time that a record waits in memory. Milliseconds.'),
   maxPendingBytes: positive.default(64 * 2 ** 20).describe('Records in memory beyond which nothing is answered. Bytes.'),
+  pseudonyms: z
+    .strictObject({ keyFile: z.string().min(1), pointers: z.array(jsonPointer).min(1) })
+    .optional()
+    .describe(
+      'Values that stay joinable and are not readable: `pointers` into the record become `hmac-sha256:…` under the secret in `keyFile` (32 bytes at least).',
+    ),
+  encryption: z
+    .strictObject({
+      pointers: z.array(jsonPointer).min(1),
+      recipients: z.array(z.strictObject({ id: z.string().regex(/^[\x21-\x7e]{1,128}$/), file: z.string().min(1) })).min(1),
+      rotateMs: positive.min(1_000).default(86_400_000),
+    })
+    .optional()
+    .describe(
+      'Values that only `recipients` read (`id`, and `file` with a public key in PEM: RSA, P-256, P-384, P-521, X25519): each becomes a JWE under a data key, replaced after `rotateMs` (a day), which lies wrapped in `keys` beside the log.',
+    ),
   sinks: z
     .array(sinkSchema)
     .default([])
@@ -198,7 +214,12 @@ export const decisionLogSchema = z.strictObject({
       'Where records go beside the log, each at least once and never before they are written: `name`, `type` (`stdout`; `http`, lines of JSON; `opa`, OPA’s protocol for decision logs; `otlp`; `syslog`, RFC 5424), `url` (`tcp:` or `tls:` for syslog), `tokenFile`, `tls` with `caFile`, `certFile`, `keyFile`.',
     ),
   maxInputBytes: positive.default(256 * 2 ** 10).describe('Inputs larger than this are recorded by their hash. Bytes.'),
-  mask: z.array(jsonPointer).default([]).describe('JSON pointers into the record whose values become null; `*` stands for every member.'),
+  mask: z
+    .array(jsonPointer)
+    .default(['authorization', 'proxy-authorization', 'cookie'].map((name) => `/input/attributes/request/http/headers/${name}`))
+    .describe(
+      "JSON pointers into the record whose values become null; `*` stands for every member. Default: credentials in the requests that Envoy's question and those of forward auth carry.",
+    ),
   shard: z.string().min(1).max(64).default('0').describe('Name of this service in records that several services write to one place.'),
 })
 

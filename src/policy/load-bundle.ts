@@ -56,7 +56,9 @@ export async function loadBundle(
   const remote = usesNetwork ? await options.remote?.(module, parts.data) : undefined
   const { name, revision, digest } = parts
   const paths = [...instance.entrypoints.keys()]
-  const defaultPath = parts.defaultEntrypoint ?? (paths.length === 1 ? paths[0] : undefined)
+  // Rules for the log are asked by the service alone.
+  const forCallers = paths.filter((path) => !path.startsWith('system/log/'))
+  const defaultPath = parts.defaultEntrypoint ?? (forCallers.length === 1 ? forCallers[0] : undefined)
   if (defaultPath !== undefined && !instance.entrypoints.has(defaultPath)) {
     throw new PdpError(
       'ERR_UNKNOWN_ENTRYPOINT',
