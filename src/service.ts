@@ -40,7 +40,6 @@ import { Toolchain } from './rego/toolchain.ts'
 import { observeService } from './service-metrics.ts'
 import { StateFolder } from './state/state-folder.ts'
 import { measured } from './telemetry/measured.ts'
-import { type MetricProducer, metricProducer, prometheusText } from './telemetry/metric-data.ts'
 import { boundsOf, Metrics, record } from './telemetry/metrics.ts'
 import type { Otlp } from './telemetry/otlp.ts'
 import { type MetadataKey, parseMetadataKey } from './transport/authzen-metadata.ts'
@@ -145,8 +144,7 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
     closers.push(() => identity.close())
     const { mayDiffer } = config.authentication.subjects
     const metrics = new Metrics()
-    const producer = metricProducer(metrics, config.labels)
-    const otlp = await openOtlp(config, producer)
+    const otlp = await openOtlp(config, metrics, startedAt.getTime())
     if (otlp !== undefined) closers.push(() => otlp.close())
     const decider = withSubjectTokens(measured(shadowed(inner, shadows), metrics, otlp?.spans), {
       verify: identity.verifySubject,
@@ -235,7 +233,7 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
       isolationAdmin: createIsolationAdmin(state.isolations, store, config.authentication.releaseByAnother),
       info,
       checkpoint: () => readCheckpoint(recordsFolder),
-      metrics: prometheusText(producer),
+      metrics: textOf(metrics, config.labels, startedAt.getTime()),
       onAnswered: (route, status, ms) =>
         record(metrics.cell('http.server.request.duration', route, String(status)), durationBounds, ms / 1_000),
       recordReuses: (caller, reuses) =>
@@ -311,13 +309,24 @@ function replacements({ decisionLog }: Config, sealer: Sealer | undefined): Mask
   return rules
 }
 
+/** OpenTelemetry takes a second to load, which only those wait for who ask for it. */
+function textOf(metrics: Metrics, labels: Config['labels'], startedAtMs: number): () => Promise<string> {
+  let text: Promise<() => Promise<string>> | undefined
+  return async () => {
+    text ??= import('./telemetry/metric-data.ts').then(({ metricProducer, prometheusText }) =>
+      prometheusText(metricProducer(metrics, labels, startedAtMs)),
+    )
+    return (await text)()
+  }
+}
+
 /** The exporter is loaded only where there is a collector. */
-async function openOtlp({ telemetry, labels }: Config, producer: MetricProducer): Promise<Otlp | undefined> {
+async function openOtlp({ telemetry, labels }: Config, metrics: Metrics, startedAtMs: number): Promise<Otlp | undefined> {
   const { otlpUrl: url, otlpHeaderFile, intervalMs } = telemetry
   if (url === undefined) return undefined
   const { startOtlp } = await import('./telemetry/otlp.ts')
   const headers = otlpHeaderFile === undefined ? {} : { authorization: readText(otlpHeaderFile, 'telemetry.otlpHeaderFile').trim() }
-  return startOtlp(producer, { url, headers, intervalMs, labels })
+  return startOtlp(metrics, startedAtMs, { url, headers, intervalMs, labels })
 }
 
 /** What OPA's clients read of the configuration: nothing that names a file or a secret. */

@@ -18,10 +18,13 @@ export function resourceOf(labels: Readonly<Record<string, string>>) {
   return resourceFromAttributes({ 'service.name': 'verdict', 'service.version': version, ...labels })
 }
 
-/** @param labels constant facts about this service */
-export function metricProducer(metrics: Metrics, labels: Readonly<Record<string, string>>): MetricProducer {
+/**
+ * @param labels constant facts about this service
+ * @param startedAtMs since when it counts. Milliseconds since 1970
+ */
+export function metricProducer(metrics: Metrics, labels: Readonly<Record<string, string>>, startedAtMs: number): MetricProducer {
   const resource = resourceOf(labels)
-  const startTime = hrTime(Date.now())
+  const startTime = hrTime(startedAtMs)
   return {
     async collect() {
       const endTime = hrTime(Date.now())
@@ -73,8 +76,6 @@ function dataOf(name: InstrumentName, cells: readonly Cell[], startTime: HrTime,
     ? { ...common, dataPointType: DataPointType.SUM, isMonotonic: true, dataPoints }
     : { ...common, dataPointType: DataPointType.GAUGE, dataPoints }
 }
-
-export type { MetricProducer }
 
 export function hrTime(ms: number): HrTime {
   const whole = Math.floor(ms / 1_000)

@@ -2,11 +2,12 @@
 import { SpanKind, SpanStatusCode, TraceFlags } from '@opentelemetry/api'
 import { OTLPMetricExporter } from '@opentelemetry/exporter-metrics-otlp-proto'
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-proto'
-import { type MetricProducer, PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics'
+import { PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics'
 import { NodeSDK } from '@opentelemetry/sdk-node'
 import { BatchSpanProcessor } from '@opentelemetry/sdk-trace'
 import type { SpanSink } from './measured.ts'
-import { hrTime, resourceOf, scope } from './metric-data.ts'
+import { hrTime, metricProducer, resourceOf, scope } from './metric-data.ts'
+import type { Metrics } from './metrics.ts'
 
 export interface OtlpOptions {
   /** Of the collector, without a path: `/v1/metrics` and `/v1/traces` are added. */
@@ -27,7 +28,7 @@ export interface Otlp {
 const maxQueued = 8_192
 const timeoutMs = 5_000
 
-export function startOtlp(producer: MetricProducer, { url, headers, intervalMs, labels }: OtlpOptions): Otlp {
+export function startOtlp(metrics: Metrics, startedAtMs: number, { url, headers, intervalMs, labels }: OtlpOptions): Otlp {
   const base = url.replace(/\/+$/, '')
   const resource = resourceOf(labels)
   const to = (path: string) => ({ url: `${base}${path}`, headers: { ...headers }, timeoutMillis: timeoutMs })
@@ -36,7 +37,7 @@ export function startOtlp(producer: MetricProducer, { url, headers, intervalMs, 
     exporter: new OTLPMetricExporter(to('/v1/metrics')),
     exportIntervalMillis: intervalMs,
     exportTimeoutMillis: Math.min(timeoutMs, intervalMs),
-    metricProducers: [producer],
+    metricProducers: [metricProducer(metrics, labels, startedAtMs)],
   })
   const sdk = new NodeSDK({
     resource,

@@ -36,7 +36,7 @@ describe('cells', () => {
   test('what comes from outside is escaped', async () => {
     const metrics = new Metrics()
     metrics.cell('verdict.errors', 'a"b\n\\c').value++
-    expect(await prometheusText(metricProducer(metrics, {}))()).toContain('verdict_errors_total{code="a\\"b\\n\\\\c"} 1')
+    expect(await prometheusText(metricProducer(metrics, {}, 0))()).toContain('verdict_errors_total{code="a\\"b\\n\\\\c"} 1')
   })
 })
 
