@@ -17,7 +17,7 @@ const policy = {
     'package p\n\n# METADATA\n# entrypoint: true\ndecision := {"allow": input.subject.id == "alice", "cache": {"max_age_ms": 60000}}\n',
 }
 const tokenOf = ({ state }: TestService) => readFileSync(join(state, 'admin.token'), 'utf8').trim()
-const keysOf = (folder: string) => readFileSync(join(folder, 'log.vkey'), 'utf8').trim().split('\n').map(parseVerifier)
+const keysOf = (folder: string) => readFileSync(join(folder, 'tree/log.vkey'), 'utf8').trim().split('\n').map(parseVerifier)
 
 test('what is signed for is given to auditors, and what came later goes with it', async () => {
   const files = tempFolder({ ops: 'the-secret-token-of-the-operator', audit: 'the-secret-token-of-the-auditor' })
@@ -65,6 +65,41 @@ test('a strict log forbids to keep answers, and to decide elsewhere', async () =
   await client.close()
   const records = await service.stop()
   expect(records.map(({ cached }) => cached).slice(0, 2)).toEqual([false, true])
+})
+
+test('a batch waits for few syncs, its answers are in their order, and each has its record', async () => {
+  const service = await startTestService(policy, { 'decisionLog.guarantee': 'strict' })
+  const evaluations = Array.from({ length: 300 }, (_, i) => ({ subject: { type: 'user', id: i % 3 === 0 ? 'alice' : `u${i}` } }))
+  const { json } = await service.decide({ action: { name: 'read' }, resource: { type: 'doc', id: '1' }, evaluations })
+  expect(json.evaluations.map(({ decision }: { decision: boolean }) => decision)).toEqual(evaluations.map((_, i) => i % 3 === 0))
+  const stopped = await service.decide({
+    action: { name: 'read' },
+    resource: { type: 'doc', id: '1' },
+    evaluations,
+    options: { evaluations_semantic: 'deny_on_first_deny' },
+  })
+  expect(stopped.json.evaluations).toHaveLength(2)
+  const records = await service.stop()
+  expect(records.map(({ id }) => id)).toEqual([...json.evaluations, ...stopped.json.evaluations].map(({ id }: { id: string }) => id))
+})
+
+test('a log that is being written verifies at every moment', async () => {
+  const service = await startTestService(policy, { 'decisionLog.maxFileBytes': 50_000, 'decisionLog.checkpointIntervalMs': 10 })
+  const folder = join(service.state, 'decisions')
+  await service.decide(question)
+  let isOver = false
+  const evaluations = Array.from({ length: 200 }, (_, i) => ({ subject: { type: 'user', id: `u${i}` } }))
+  const load = (async () => {
+    while (!isOver) await service.decide({ action: { name: 'read' }, resource: { type: 'doc', id: '1' }, evaluations })
+  })()
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  for (let i = 0; i < 20; i++) {
+    expect(verifyLog({ folder, keys: keysOf(folder) }).faults).toEqual([])
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+  isOver = true
+  await load
+  expect((await service.stop()).length).toBeGreaterThan(1_000)
 })
 
 test('a torn line is cut, and a record says so; a log that was changed is not added to', async () => {

@@ -23,7 +23,7 @@ const ask = (service: TestService, more: object = {}) =>
   })
 const folderOf = ({ state }: TestService) => join(state, 'decisions')
 const verifies = (service: TestService) => {
-  const keys = readFileSync(join(folderOf(service), 'log.vkey'), 'utf8')
+  const keys = readFileSync(join(folderOf(service), 'tree/log.vkey'), 'utf8')
     .trim()
     .split('\n')
     .map(parseVerifier)

@@ -64,7 +64,7 @@ test('a server that is killed and restarted gets every record, in order, none ou
   const arrived: string[] = []
   let server = first
   let asked = 0
-  for (let round = 0; round < 5; round++) {
+  for (let round = 0; round < 10; round++) {
     for (let i = 0; i < 20; i++) await ask(service, `${asked++}`)
     if (round % 2 === 0) await until(() => server.got.length > 0)
     server.server.closeAllConnections()

@@ -5,15 +5,18 @@ import { join } from 'node:path'
 import { PdpError } from '../errors.ts'
 import type { Digest } from './tree/merkle.ts'
 
+/** Beside the records, so that their folder holds nothing but records. */
+export const treeFolder = 'tree'
+
 export const logFiles = {
   /** A line for each segment, written before its first line. */
-  index: 'segments.ndjson',
+  index: `${treeFolder}/segments.ndjson`,
   /** The newest signed checkpoint. */
-  checkpoint: 'checkpoint',
+  checkpoint: `${treeFolder}/checkpoint`,
   /** Those at the ends of segments, one behind the other. */
-  history: 'checkpoints',
+  history: `${treeFolder}/checkpoints`,
   /** Public keys of the checkpoints, as verifiers want them. */
-  verifiers: 'log.vkey',
+  verifiers: `${treeFolder}/log.vkey`,
 } as const
 
 /** Where a segment begins in the tree. */
@@ -36,7 +39,7 @@ export function segmentName(nowMs: number, count: number): string {
 
 /** Of the hashes of a segment's entries, 32 bytes each: they tell which entry was changed. */
 export function leavesName(file: string): string {
-  return file.replace(/ndjson$/, 'leaves')
+  return `${treeFolder}/${file.replace(/ndjson$/, 'leaves')}`
 }
 
 /** Names of all segments, oldest first; those that no index knows among them. */

@@ -7,11 +7,14 @@ import {
   closeSync,
   existsSync,
   fdatasyncSync,
+  fstatSync,
   fsyncSync,
   ftruncateSync,
+  mkdirSync,
   openSync,
   readFileSync,
   renameSync,
+  rmSync,
   statSync,
   truncateSync,
   writeFileSync,
@@ -32,6 +35,7 @@ import {
   segmentName,
   seqOf,
   syncFolder,
+  treeFolder,
 } from './log-files.ts'
 import { type Digest, GrowingTree, Leaves, leafHashAt } from './tree/merkle.ts'
 import {
@@ -80,6 +84,7 @@ const maxCheckedBytes = 256 * 1024 * 1024
 
 export class LogWriter {
   readonly #options: LogWriterOptions
+  readonly #treeFolder: string
   #tree = new GrowingTree()
   /** Entries that are on the disk for certain. */
   #synced = 0
@@ -99,8 +104,11 @@ export class LogWriter {
    */
   constructor(options: LogWriterOptions) {
     this.#options = options
+    this.#treeFolder = join(options.folder, treeFolder)
+    mkdirSync(this.#treeFolder, { recursive: true, mode: 0o700 })
     this.#recover()
-    writeWhole(join(options.folder, logFiles.verifiers), options.signers.map((one) => `${verifierText(one)}\n`).join(''), options.folder)
+    const verifiers = options.signers.map((one) => `${verifierText(one)}\n`).join('')
+    writeWhole(join(options.folder, logFiles.verifiers), verifiers, this.#treeFolder)
     // What a run before left without one.
     if (this.#tree.size > 0) this.checkpoint()
   }
@@ -170,7 +178,7 @@ export class LogWriter {
     const { folder, signers } = this.#options
     const [first] = signers as readonly [NoteSigner]
     const note = signNote(checkpointText({ origin: first.name, size: this.#tree.size, root: this.#tree.root() }), signers)
-    writeWhole(join(folder, logFiles.checkpoint), note, folder)
+    writeWhole(join(folder, logFiles.checkpoint), note, this.#treeFolder)
     this.#published = this.#tree.size
     return note
   }
@@ -216,12 +224,16 @@ export class LogWriter {
     const handle = openSync(join(folder, file), 'wx', 0o600)
     let leaves: number | undefined
     try {
+      if (!existsSync(this.#treeFolder)) mkdirSync(this.#treeFolder, { mode: 0o700 })
       leaves = openSync(join(folder, leavesName(file)), 'wx', 0o600)
       syncFolder(folder)
+      syncFolder(this.#treeFolder)
       appendSynced(join(folder, logFiles.index), segmentLine({ file, first, roots, previousBytes: this.#lastBytes }))
     } catch (error) {
       closeSync(handle)
       if (leaves !== undefined) closeSync(leaves)
+      // It is tried again, with other names.
+      for (const name of [file, leavesName(file)]) rmSync(join(folder, name), { force: true })
       throw error
     }
     if (segment !== undefined) close(segment)
@@ -339,7 +351,7 @@ function writeAt(handle: number, bytes: Buffer, at: number): void {
 }
 
 /** Takes back what was written behind the last whole batch. */
-function isCut({ handle, bytes }: OpenSegment): boolean {
+function isCut({ handle, bytes }: Pick<OpenSegment, 'handle' | 'bytes'>): boolean {
   try {
     ftruncateSync(handle, bytes)
     return true
@@ -401,11 +413,16 @@ function lastSeqOf(folder: string, files: readonly string[]): number {
 /** A number stands near the beginning of its line. */
 const headLength = 256
 
+/** All of it, or none: what cannot be synced is taken back. */
 function appendSynced(path: string, text: string): void {
   const handle = openSync(path, 'a', 0o600)
+  const { size } = fstatSync(handle)
   try {
     writeSync(handle, text)
     fsyncSync(handle)
+  } catch (error) {
+    isCut({ handle, bytes: size })
+    throw error
   } finally {
     closeSync(handle)
   }

@@ -1,6 +1,5 @@
 // Records of a log that somebody looks for: segments are chosen by their time, lines by a text that must be in them, and what is left is
 // parsed. Newest first. Reads only.
-import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { eachLine, listSegments } from './log-files.ts'
 
@@ -91,11 +90,6 @@ export function* queryLog(folder: string, filter: LogFilter): Generator<FoundRec
     })
     yield* found.reverse()
   }
-}
-
-/** Bytes of all segments. */
-export function sizeOf(folder: string): number {
-  return listSegments(folder).reduce((sum, file) => sum + statSync(join(folder, file)).size, 0)
 }
 
 /** From the name of a segment, when it began. */

@@ -32,17 +32,32 @@ export async function decideEach(
   take: (decision: RecordedDecision) => void,
 ): Promise<void> {
   const turn = new Turn()
+  const isEachAsked = body.semantic === 'execute_all'
+  /** Those that wait, for the network or for their records to be on the disk: some at a time, answered in their order. */
+  const underWay: Promise<RecordedDecision>[] = []
   for (const question of body.questions) {
     const asked = decider.decide(requestOf(question, facts, body))
-    const decision = asked instanceof Promise ? await asked : asked
+    if (isEachAsked && (asked instanceof Promise || underWay.length > 0)) {
+      const waiting = Promise.resolve(asked)
+      // Told below; another one may be told before.
+      waiting.catch(() => {})
+      underWay.push(waiting)
+      if (underWay.length >= maxUnderWay) takeOne(await (underWay.shift() as Promise<RecordedDecision>))
+    } else if (takeOne(asked instanceof Promise ? await asked : asked)) return
+    if (turn.isLong) await turn.next()
+  }
+  for (const waiting of underWay) takeOne(await waiting)
+
+  /** @returns whether that is the end */
+  function takeOne(decision: RecordedDecision): boolean {
     if (decision.error !== undefined && isUnanswerable(decision.error)) throw decision.error
     take(decision)
     const allowed = decision.outcome === 'allow'
-    if (body.semantic === 'deny_on_first_deny' && !allowed) return
-    if (body.semantic === 'permit_on_first_permit' && allowed) return
-    if (turn.isLong) await turn.next()
+    return (body.semantic === 'deny_on_first_deny' && !allowed) || (body.semantic === 'permit_on_first_permit' && allowed)
   }
 }
+
+const maxUnderWay = 64
 
 /** In a batch, only what no item could be answered for is the answer of all; a bad item has its own. */
 export function isUnanswerable({ code }: PdpError): boolean {

@@ -20,7 +20,7 @@ const defaults = {
 } as const
 const open = (folder: string, options: Partial<FileLogOptions> = {}) => openFileLog({ ...defaults, folder, ...options })
 const line = (seq: number, pad = '') => `{"id":"x","seq":${seq},"pad":"${pad}"}\n`
-const segments = (folder: string) => readdirSync(folder).filter((name) => name.endsWith('.ndjson') && name !== 'segments.ndjson')
+const segments = (folder: string) => readdirSync(folder).filter((name) => name.endsWith('.ndjson'))
 const lines = (folder: string) =>
   segments(folder)
     .sort()

@@ -152,12 +152,14 @@ async function edgeHits(): Promise<number> {
   const fetch = async (url: string): Promise<Response> => {
     if (url.endsWith('/v1/reuses')) return new Response(null, { status: 204 })
     if (!url.endsWith('/v1/changes')) return new Response(answer)
+    let beat: NodeJS.Timeout
     return new Response(
       new ReadableStream({
         start(controller) {
           controller.enqueue(say('id: i.1\nevent: hello\ndata: {"reset":true}\n\n'))
-          setInterval(() => controller.enqueue(say(':\n\n')), 200).unref()
+          beat = setInterval(() => controller.enqueue(say(':\n\n')), 200).unref()
         },
+        cancel: () => clearInterval(beat),
       }),
     )
   }

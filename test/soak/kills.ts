@@ -87,7 +87,7 @@ for (const file of listSegments(log)) {
   })
 }
 const missing = given.filter((id) => !recorded.has(id)).length
-const keys = readFileSync(join(log, 'log.vkey'), 'utf8').trim().split('\n').map(parseVerifier)
+const keys = readFileSync(join(log, 'tree/log.vkey'), 'utf8').trim().split('\n').map(parseVerifier)
 const { faults, entries, unsigned } = verifyLog({ folder: log, keys })
 rmSync(folder, { recursive: true })
 process.stdout.write(

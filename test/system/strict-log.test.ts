@@ -94,7 +94,7 @@ withTmpfs.each(['strict', 'durable'])(
     const log = join(folder, 'log')
     const recorded = new Set(readRecords(log).map(({ id }) => id as string))
     expect([...given].filter((id) => !recorded.has(id))).toEqual([])
-    const keys = readFileSync(join(log, 'log.vkey'), 'utf8').trim().split('\n').map(parseVerifier)
+    const keys = readFileSync(join(log, 'tree/log.vkey'), 'utf8').trim().split('\n').map(parseVerifier)
     expect(verifyLog({ folder: log, keys }).faults).toEqual([])
     execFileSync('umount', [folder])
     mounted.pop()

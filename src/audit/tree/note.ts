@@ -63,7 +63,7 @@ export function parseVerifier(text: string): NoteKey {
   const [, name = '', id = ''] = parts ?? []
   const raw = bytes.subarray(1)
   if (bytes[0] !== ed25519 || raw.length !== 32 || keyId(name, raw) !== id)
-    throw new PdpError('ERR_USAGE', 'a verifier key is `name+id+key`, of Ed25519, as `log.vkey` has it')
+    throw new PdpError('ERR_USAGE', 'a verifier key is `name+id+key`, of Ed25519, as `tree/log.vkey` in the folder of a log has it')
   return { name, id, publicKey: createPublicKey({ key: Buffer.concat([ed25519Prefix, raw]), format: 'der', type: 'spki' }) }
 }
 
