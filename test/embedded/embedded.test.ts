@@ -88,6 +88,7 @@ describe('answers are those of the service', () => {
     ['an unknown entrypoint', ask('ann'), { policy: 'main:p/nothing' }, false],
     ['an unknown bundle', ask('ann'), { policy: 'other:p/decision' }, false],
     ['no entrypoint', ask('ann'), {}, false],
+    ['a token of the subject', ask('ann'), { ...entry, token: 'of-whom' }, false],
     ['a later epoch', ask('ann'), { ...entry, minEpoch: 9 }, false],
     ['an identifier beyond ASCII', ask('änn'), entry, false],
     ['no identifier', ask(''), entry, false],
@@ -206,6 +207,31 @@ describe('what is not to be trusted', () => {
     expect((await embedded.decide(ask('ann'), entry)).decision).toBe(true)
     expect(embedded.counts).toEqual({ here: 0, service: 1 })
   })
+
+  test('while the service refuses the records, it decides; and when it takes them again, they all are there', async () => {
+    const service = await startOwned()
+    let isRefusing = false
+    const fetchAs: typeof fetch = async (url, init) =>
+      isRefusing && String(url).endsWith('/v1/records') ? new Response('{}', { status: 403 }) : fetch(url, init)
+    const embedded = await open(service, { fetch: fetchAs })
+    isRefusing = true
+    const made = [await embedded.decide(ask('ann'), entry)]
+    const until = async (isHere: boolean) => {
+      for (let left = 200; left > 0; left--) {
+        const { here } = embedded.counts
+        made.push(await embedded.decide(ask(`u${left}`), entry))
+        if (embedded.counts.here > here === isHere) return
+        await sleep(50)
+      }
+      throw new Error('it did not come to be')
+    }
+    await until(false)
+    isRefusing = false
+    await until(true)
+    await embedded.close()
+    const recorded = new Set((await service.stop()).map(({ id }) => id))
+    expect(made.filter(({ id }) => !recorded.has(id))).toEqual([])
+  }, 30_000)
 
   test.each([
     ['no record', '{}'],
