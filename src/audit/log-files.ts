@@ -147,6 +147,31 @@ export function eachLine(
   }
 }
 
+const endChunkBytes = 1024 * 1024
+
+/** Whole lines of a file, the last one first. */
+export function* linesFromEnd(path: string): Generator<string> {
+  const file = openSync(path, 'r')
+  try {
+    let rest = Buffer.alloc(0)
+    for (let end = fstatSync(file).size; end > 0; ) {
+      const start = Math.max(0, end - endChunkBytes)
+      const chunk = Buffer.alloc(end - start)
+      readSync(file, chunk, 0, chunk.length, start)
+      end = start
+      let whole = Buffer.concat([chunk, rest])
+      for (let at = whole.lastIndexOf(0x0a); at >= 0; at = whole.lastIndexOf(0x0a)) {
+        if (at + 1 < whole.length) yield whole.toString('utf8', at + 1)
+        whole = whole.subarray(0, at)
+      }
+      rest = whole
+    }
+    if (rest.length > 0) yield rest.toString('utf8')
+  } finally {
+    closeSync(file)
+  }
+}
+
 /** What was made, renamed or removed in a folder stays so. */
 export function syncFolder(folder: string): void {
   const handle = openSync(folder, 'r')
@@ -156,6 +181,12 @@ export function syncFolder(folder: string): void {
     closeSync(handle)
   }
 }
+
+/** The number and the ID of a line stand so near to its beginning. Bytes. */
+export const headLength = 256
+
+/** Of one hash. */
+export const leafBytes = 32
 
 /** The number of a line, whatever it tells; undefined: it has none. */
 export function seqOf(line: string): number | undefined {

@@ -26,7 +26,10 @@ import { PdpError } from '../errors.ts'
 import { withoutFirst } from './line-chunks.ts'
 import {
   eachLine,
+  headLength,
+  leafBytes,
   leavesName,
+  linesFromEnd,
   listSegments,
   logFiles,
   readSegments,
@@ -78,7 +81,6 @@ interface OpenSegment {
   bytes: number
 }
 
-const leafBytes = 32
 /** Of the newest segments, so much is held against the checkpoint when a log is opened. Bytes. */
 const maxCheckedBytes = 256 * 1024 * 1024
 
@@ -260,7 +262,7 @@ export class LogWriter {
     let rootAt: Digest | undefined
     for (const segment of segments.slice(from)) {
       if (segment === segments[from]) tree = beginning(segment)
-      else if (!isSameTree(tree, beginning(segment))) throw broken(`\`${segment.file}\` does not begin where the one before ends`)
+      else if (!tree.isAt(segment.first, segment.roots)) throw broken(`\`${segment.file}\` does not begin where the one before ends`)
       if (tree.size === published?.size) rootAt = tree.root()
       const isLast = segment === last
       const limit = isLast ? undefined : segments[segments.indexOf(segment) + 1]?.previousBytes
@@ -372,10 +374,6 @@ function beginning({ file, first, roots }: Segment): GrowingTree {
   }
 }
 
-function isSameTree(a: GrowingTree, b: GrowingTree): boolean {
-  return a.size === b.size && a.roots.every((root, i) => root === b.roots[i])
-}
-
 /** All segments are there, with as many bytes as they had, at least. */
 function checkSizes(folder: string, segments: readonly Segment[]): void {
   for (const [i, { file }] of segments.entries()) {
@@ -401,17 +399,13 @@ function firstToCheck(folder: string, segments: readonly Segment[], published: C
 /** Of the newest line that has a number. */
 function lastSeqOf(folder: string, files: readonly string[]): number {
   for (const file of [...files].reverse()) {
-    let seq: number | undefined
-    eachLine(join(folder, file), (buffer, from, to) => {
-      seq = seqOf(buffer.toString('latin1', from, Math.min(to, from + headLength))) ?? seq
-    })
-    if (seq !== undefined) return seq
+    for (const line of linesFromEnd(join(folder, file))) {
+      const seq = seqOf(line.slice(0, headLength))
+      if (seq !== undefined) return seq
+    }
   }
   return 0
 }
-
-/** A number stands near the beginning of its line. */
-const headLength = 256
 
 /** All of it, or none: what cannot be synced is taken back. */
 function appendSynced(path: string, text: string): void {

@@ -1,6 +1,7 @@
 // Records of a log that somebody looks for: segments are chosen by their time, lines by a text that must be in them, and what is left is
 // parsed. Newest first. Reads only.
 import { join } from 'node:path'
+import type { PolicyIdentity } from '../decision/decision.ts'
 import { eachLine, listSegments } from './log-files.ts'
 
 export interface LogFilter {
@@ -45,13 +46,7 @@ export interface LogRecord {
   readonly subject?: Named | null
   readonly action?: Named | null
   readonly resource?: Named | null
-  readonly policy?: {
-    readonly bundle: string
-    readonly entrypoint: string
-    readonly revision: string
-    readonly digest: string
-    readonly epoch: number
-  }
+  readonly policy?: PolicyIdentity
   readonly outcome?: 'allow' | 'deny' | 'error'
   readonly error?: { readonly code: string; readonly message: string }
   readonly reasons?: unknown

@@ -1,10 +1,9 @@
 // The newest decisions that can be asked again, read back from the files of the log, newest first. Not an index: it looks at
 // the end of the log, for checks of candidates.
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { join } from 'node:path'
 import { membersOf } from '../decision/json-text.ts'
 import type { JsonText } from '../decision/request.ts'
-import { listSegments } from './log-files.ts'
+import { linesFromEnd, listSegments } from './log-files.ts'
 
 export interface ReplayableRecord {
   readonly id: string
@@ -27,7 +26,6 @@ export interface RecentRecords {
   readonly passedOver: number
 }
 
-const chunkBytes = 1024 * 1024
 /** Of the log that is looked at. */
 const maxBytes = 256 * 1024 * 1024
 
@@ -85,28 +83,5 @@ function parse(line: string): Readonly<Record<string, unknown>> {
   } catch {
     // A line that is being written, or was cut by a crash.
     return {}
-  }
-}
-
-/** Whole lines of a file, the last one first. */
-function* linesFromEnd(path: string): Generator<string> {
-  const file = openSync(path, 'r')
-  try {
-    let rest = Buffer.alloc(0)
-    for (let end = fstatSync(file).size; end > 0; ) {
-      const start = Math.max(0, end - chunkBytes)
-      const chunk = Buffer.alloc(end - start)
-      readSync(file, chunk, 0, chunk.length, start)
-      end = start
-      let whole = Buffer.concat([chunk, rest])
-      for (let at = whole.lastIndexOf(0x0a); at >= 0; at = whole.lastIndexOf(0x0a)) {
-        if (at + 1 < whole.length) yield whole.toString('utf8', at + 1)
-        whole = whole.subarray(0, at)
-      }
-      rest = whole
-    }
-    if (rest.length > 0) yield rest.toString('utf8')
-  } finally {
-    closeSync(file)
   }
 }

@@ -4,6 +4,16 @@ import { pdpErrorCodes } from '../errors.ts'
 
 const anyJson = z.unknown()
 
+/** Who asked, as records and policies have it. */
+export const callerSchema = z.object({
+  authenticated: z.boolean(),
+  id: z.string().optional(),
+  issuer: z.string().optional(),
+  client_id: z.string().optional(),
+  scopes: z.array(z.string()).optional(),
+  address: z.string().optional(),
+})
+
 export const recordSchema = z
   .object({
     id: z.uuid().describe('ID of the record and of the answer'),
@@ -26,14 +36,7 @@ export const recordSchema = z
       .string()
       .regex(/^[0-9a-f]{16}$/)
       .optional(),
-    caller: z.object({
-      authenticated: z.boolean(),
-      id: z.string().optional(),
-      issuer: z.string().optional(),
-      client_id: z.string().optional(),
-      scopes: z.array(z.string()).optional(),
-      address: z.string().optional(),
-    }),
+    caller: callerSchema,
     subject: anyJson.optional(),
     action: anyJson.optional(),
     resource: anyJson.optional(),

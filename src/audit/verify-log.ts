@@ -3,7 +3,7 @@
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { PdpError } from '../errors.ts'
-import { eachLine, leavesName, listSegments, logFiles, readSegments, type Segment, seqOf } from './log-files.ts'
+import { eachLine, headLength, leafBytes, leavesName, listSegments, logFiles, readSegments, type Segment, seqOf } from './log-files.ts'
 import { type Digest, emptyRoot, GrowingTree, Leaves, leafHashAt } from './tree/merkle.ts'
 import { type Checkpoint, type NoteKey, parseCheckpoint, parseNote, verifyNote } from './tree/note.ts'
 
@@ -63,7 +63,6 @@ export interface LogReport {
 }
 
 const progressEvery = 100_000
-const leafBytes = 32
 /** Of each kind, so many faults are told. */
 const maxOfKind = 10
 
@@ -90,7 +89,7 @@ export function verifyLog({ folder, keys, earlier = [], record, onProgress = () 
   let seq: number | undefined
   for (const [i, segment] of segments.entries()) {
     // What is wrong in one segment is wrong in the tree from there on, and is not told again for each that follows.
-    if (isAsWritten && !begins(segment, tree)) {
+    if (isAsWritten && !tree.isAt(segment.first, segment.roots)) {
       isAsWritten = false
       fault({
         code: 'index',
@@ -178,9 +177,6 @@ export function verifyLog({ folder, keys, earlier = [], record, onProgress = () 
   }
 }
 
-/** Numbers and IDs stand near the beginning of a line. */
-const headLength = 256
-
 function idOf(head: string): string | undefined {
   return /^\{"id":"([^"\\]{1,64})"/.exec(head)?.[1]
 }
@@ -232,10 +228,6 @@ function believed(note: Buffer, keys: readonly NoteKey[]): Believed {
   const parsed = parseNote(note)
   const signers = verifyNote(parsed, keys)
   return { ...parseCheckpoint(parsed.text), signers: signers.map(({ name, id }) => `${name}+${id}`) }
-}
-
-function begins({ first, roots }: Segment, tree: GrowingTree): boolean {
-  return first === tree.size && roots.length === tree.roots.length && roots.every((root, i) => root === tree.roots[i])
 }
 
 function leavesOf(folder: string, { file }: Segment): { readonly count: number; at(index: number): Digest | undefined } | undefined {

@@ -2,31 +2,20 @@
 // stream of changes; what is not heard any longer does not hold any longer.
 import { createHmac } from 'node:crypto'
 import { z } from 'zod'
+import { callerSchema } from '../audit/record-schema.ts'
 import { ChangeStream } from '../client/changes.ts'
 import type { Way } from '../client/way.ts'
 import type { Caller } from '../decision/request.ts'
+import type { DecidingRules } from '../transport/change-stream.ts'
 
 /** How the service decides. */
-export interface ServiceRules {
-  readonly trustedKey: string
-  readonly maxSteps: number
-  readonly maxMemoryBytes: number
-  /** Longest time for which an answer holds. Milliseconds. */
-  readonly maxAgeMs: number
-}
+export type ServiceRules = DecidingRules
 
 const bundleEpoch = z.object({ bundle: z.string(), epoch: z.int().min(1) })
 const helloSchema = z.object({
   key: z.base64url(),
   bundles: z.array(bundleEpoch),
-  caller: z.object({
-    authenticated: z.boolean(),
-    id: z.string().optional(),
-    issuer: z.string().optional(),
-    client_id: z.string().optional(),
-    scopes: z.array(z.string()).optional(),
-    address: z.string().optional(),
-  }),
+  caller: callerSchema,
   held: z.boolean(),
   subjects: z.base64url().nullable(),
   rules: z.object({ trusted_key: z.string(), max_steps: z.int(), max_memory_bytes: z.int(), max_age_ms: z.int() }),

@@ -58,6 +58,11 @@ export class GrowingTree {
     return this.#roots
   }
 
+  /** Whether it is the tree of so many entries with these parts. */
+  isAt(size: number, roots: readonly Digest[]): boolean {
+    return this.#size === size && this.#roots.length === roots.length && this.#roots.every((root, i) => root === roots[i])
+  }
+
   copy(): GrowingTree {
     return new GrowingTree(this.#size, this.#roots)
   }
