@@ -1,6 +1,6 @@
 // The files of a decision log, for those who write it and those who read it: segments of lines, in the order of their names; an index
 // that says where in the tree each segment begins; the newest checkpoint, and those at the ends of segments.
-import { closeSync, fstatSync, fsyncSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs'
+import { closeSync, fstatSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs'
 import { join } from 'node:path'
 import { PdpError } from '../errors.ts'
 import type { Digest } from './tree/merkle.ts'
@@ -169,16 +169,6 @@ export function* linesFromEnd(path: string): Generator<string> {
     if (rest.length > 0) yield rest.toString('utf8')
   } finally {
     closeSync(file)
-  }
-}
-
-/** What was made, renamed or removed in a folder stays so. */
-export function syncFolder(folder: string): void {
-  const handle = openSync(folder, 'r')
-  try {
-    fsyncSync(handle)
-  } finally {
-    closeSync(handle)
   }
 }
 

@@ -7,13 +7,10 @@ import {
   closeSync,
   existsSync,
   fdatasyncSync,
-  fstatSync,
-  fsyncSync,
   ftruncateSync,
   mkdirSync,
   openSync,
   readFileSync,
-  renameSync,
   rmSync,
   statSync,
   truncateSync,
@@ -23,6 +20,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { PdpError } from '../errors.ts'
+import { appendSynced, syncFolder, writeWhole } from './durable-files.ts'
 import { withoutFirst } from './line-chunks.ts'
 import {
   eachLine,
@@ -37,7 +35,6 @@ import {
   segmentLine,
   segmentName,
   seqOf,
-  syncFolder,
   treeFolder,
 } from './log-files.ts'
 import { type Digest, GrowingTree, Leaves, leafHashAt } from './tree/merkle.ts'
@@ -110,7 +107,7 @@ export class LogWriter {
     mkdirSync(this.#treeFolder, { recursive: true, mode: 0o700 })
     this.#recover()
     const verifiers = options.signers.map((one) => `${verifierText(one)}\n`).join('')
-    writeWhole(join(options.folder, logFiles.verifiers), verifiers, this.#treeFolder)
+    writeWhole(join(options.folder, logFiles.verifiers), verifiers)
     // What a run before left without one.
     if (this.#tree.size > 0) this.checkpoint()
   }
@@ -180,7 +177,7 @@ export class LogWriter {
     const { folder, signers } = this.#options
     const [first] = signers as readonly [NoteSigner]
     const note = signNote(checkpointText({ origin: first.name, size: this.#tree.size, root: this.#tree.root() }), signers)
-    writeWhole(join(folder, logFiles.checkpoint), note, this.#treeFolder)
+    writeWhole(join(folder, logFiles.checkpoint), note)
     this.#published = this.#tree.size
     return note
   }
@@ -353,7 +350,7 @@ function writeAt(handle: number, bytes: Buffer, at: number): void {
 }
 
 /** Takes back what was written behind the last whole batch. */
-function isCut({ handle, bytes }: Pick<OpenSegment, 'handle' | 'bytes'>): boolean {
+function isCut({ handle, bytes }: OpenSegment): boolean {
   try {
     ftruncateSync(handle, bytes)
     return true
@@ -405,32 +402,4 @@ function lastSeqOf(folder: string, files: readonly string[]): number {
     }
   }
   return 0
-}
-
-/** All of it, or none: what cannot be synced is taken back. */
-function appendSynced(path: string, text: string): void {
-  const handle = openSync(path, 'a', 0o600)
-  const { size } = fstatSync(handle)
-  try {
-    writeSync(handle, text)
-    fsyncSync(handle)
-  } catch (error) {
-    isCut({ handle, bytes: size })
-    throw error
-  } finally {
-    closeSync(handle)
-  }
-}
-
-/** The old content or the new one, whole. */
-function writeWhole(path: string, text: string, folder: string): void {
-  const handle = openSync(`${path}.new`, 'w', 0o600)
-  try {
-    writeSync(handle, text)
-    fsyncSync(handle)
-  } finally {
-    closeSync(handle)
-  }
-  renameSync(`${path}.new`, path)
-  syncFolder(folder)
 }

@@ -3,10 +3,11 @@
 // has erased what was encrypted under it, and the tree stays as it is.
 // @see RFC 7516 (JWE), RFC 7518 §4.5 (dir), §5.3 (A256GCM)
 import { createCipheriv, createHmac, createPublicKey, type KeyObject, randomBytes } from 'node:crypto'
-import { closeSync, fsyncSync, mkdirSync, openSync, writeSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { GeneralEncrypt } from 'jose'
 import { PdpError } from '../errors.ts'
+import { writeWhole } from './durable-files.ts'
 import type { MaskRule } from './mask.ts'
 
 /** @param key secret; at least 32 bytes */
@@ -103,12 +104,6 @@ async function makeKey(folder: string, recipients: readonly Recipient[]): Promis
   const text = JSON.stringify({ kid, made_at: new Date().toISOString(), jwe: await wrapped.encrypt() })
   const keys = join(folder, keysFolder)
   mkdirSync(keys, { recursive: true, mode: 0o700 })
-  const file = openSync(join(keys, `${kid}.json`), 'wx', 0o600)
-  try {
-    writeSync(file, `${text}\n`)
-    fsyncSync(file)
-  } finally {
-    closeSync(file)
-  }
+  writeWhole(join(keys, `${kid}.json`), `${text}\n`)
   return { key, header: Buffer.from(JSON.stringify({ alg: 'dir', enc: 'A256GCM', kid })).toString('base64url') }
 }

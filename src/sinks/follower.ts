@@ -1,9 +1,9 @@
 // Follows the decision log from a cursor that is kept beside it, and hands its lines on, in order: each at least once, also across restarts.
 // Never holds up an answer: it reads what is written. What a sink refuses for good is put aside where it can be seen, and the rest goes on.
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, readSync, renameSync, statSync, writeSync } from 'node:fs'
-import { appendFile, open } from 'node:fs/promises'
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, readSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { appendSynced, writeWhole } from '../audit/durable-files.ts'
 import { listSegments } from '../audit/log-files.ts'
 
 /** Takes lines on; resolves when they have arrived. */
@@ -84,7 +84,7 @@ export class LogFollower {
         }
         if (next.lines.length > 0) await this.#hand(next.lines)
         this.#cursor = next.cursor
-        writeCursor(this.#cursorPath, next.cursor)
+        writeWhole(this.#cursorPath, JSON.stringify(next.cursor))
         failures = 0
       } catch (error) {
         if (this.#closing.signal.aborted) return
@@ -126,10 +126,7 @@ export class LogFollower {
         await this.#hand(lines.slice(half))
         return
       }
-      await appendFile(this.#deadPath, `${lines[0]}\n`, { mode: 0o600 })
-      const handle = await open(this.#deadPath)
-      await handle.sync()
-      await handle.close()
+      appendSynced(this.#deadPath, `${lines[0]}\n`)
       this.counts.dead++
       this.#options.onError(error)
     }
@@ -165,15 +162,4 @@ function readCursor(path: string): Cursor | undefined {
     // At least once: then all of it again.
     return undefined
   }
-}
-
-function writeCursor(path: string, cursor: Cursor): void {
-  const handle = openSync(`${path}.new`, 'w', 0o600)
-  try {
-    writeSync(handle, JSON.stringify(cursor))
-    fsyncSync(handle)
-  } finally {
-    closeSync(handle)
-  }
-  renameSync(`${path}.new`, path)
 }
