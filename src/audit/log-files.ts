@@ -147,6 +147,54 @@ export function eachLine(
   }
 }
 
+/** How far somebody has read. */
+export interface Place {
+  readonly file: string
+  readonly bytes: number
+}
+
+/**
+ * The lines behind a place, and the place behind them. What is older was read; a segment that is gone is passed over.
+ * @param place undefined: nothing was read
+ * @returns undefined: there is nothing new
+ */
+export function nextLines(
+  folder: string,
+  place: Place | undefined,
+  maxLines: number,
+  maxBytes: number,
+): { readonly lines: readonly string[]; readonly place: Place } | undefined {
+  const files = listSegments(folder)
+  const file = place === undefined ? files[0] : files.find((one) => one >= place.file)
+  if (file === undefined) return undefined
+  const from = file === place?.file ? place.bytes : 0
+  const { lines, bytes } = linesAt(join(folder, file), from, maxBytes)
+  if (lines.length > 0) {
+    const taken = lines.slice(0, maxLines)
+    const length = taken.length === lines.length ? bytes : taken.reduce((sum, line) => sum + Buffer.byteLength(line) + 1, 0)
+    return { lines: taken, place: { file, bytes: from + length } }
+  }
+  const following = files[files.indexOf(file) + 1]
+  return following === undefined ? undefined : { lines: [], place: { file: following, bytes: 0 } }
+}
+
+/** Whole lines from a place on. */
+function linesAt(path: string, from: number, maxBytes: number): { readonly lines: readonly string[]; readonly bytes: number } {
+  const file = openSync(path, 'r')
+  try {
+    for (let size = maxBytes; ; size *= 2) {
+      const buffer = Buffer.alloc(size)
+      const read = readSync(file, buffer, 0, size, from)
+      const whole = buffer.subarray(0, read).lastIndexOf(0x0a) + 1
+      // A line may be longer than what is read at once.
+      if (whole === 0 && read === size) continue
+      return { lines: whole === 0 ? [] : buffer.toString('utf8', 0, whole - 1).split('\n'), bytes: whole }
+    }
+  } finally {
+    closeSync(file)
+  }
+}
+
 const endChunkBytes = 1024 * 1024
 
 /** Whole lines of a file, the last one first. */

@@ -1,8 +1,8 @@
 // verdict log query, tail and stats: records of a log on disk, found, followed, counted.
-import { closeSync, openSync, readSync, statSync } from 'node:fs'
+import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { listSegments } from '../audit/log-files.ts'
+import { listSegments, nextLines, type Place } from '../audit/log-files.ts'
 import { type FoundRecord, type LogFilter, type LogRecord, matches, queryLog } from '../audit/query-log.ts'
 import { PdpError } from '../errors.ts'
 import { paint, print, printJson } from './output.ts'
@@ -96,10 +96,13 @@ export async function tail(folder: string, options: FilterOptions & { readonly l
   for (const found of last.reverse()) show(found)
   const seen = new Set(last.map(({ line }) => line))
   while (follow) {
-    await sleep(200)
-    const { text: fresh, end } = readFrom(folder, at)
-    at = end
-    for (const line of fresh.split('\n').filter(Boolean)) {
+    const next = nextLines(folder, at, Number.POSITIVE_INFINITY, tailBytes)
+    if (next === undefined) {
+      await sleep(pollMs)
+      continue
+    }
+    at = next.place
+    for (const line of next.lines) {
       if (seen.delete(line)) continue
       const record = JSON.parse(line) as LogRecord
       if (matches(record, filter)) show({ line, record })
@@ -107,35 +110,13 @@ export async function tail(folder: string, options: FilterOptions & { readonly l
   }
 }
 
-interface Place {
-  readonly file: string
-  readonly bytes: number
-}
+const pollMs = 200
+/** Read at once. */
+const tailBytes = 1024 * 1024
 
 function endOf(folder: string): Place | undefined {
   const file = listSegments(folder).at(-1)
   return file === undefined ? undefined : { file, bytes: statSync(join(folder, file)).size }
-}
-
-/** Whole lines that were written since. */
-function readFrom(folder: string, place: Place | undefined): { readonly text: string; readonly end: Place | undefined } {
-  let all = ''
-  let end = place
-  for (const file of listSegments(folder)) {
-    if (place !== undefined && file < place.file) continue
-    const from = file === place?.file ? place.bytes : 0
-    const content = Buffer.alloc(statSync(join(folder, file)).size - from)
-    const handle = openSync(join(folder, file), 'r')
-    try {
-      readSync(handle, content, 0, content.length, from)
-    } finally {
-      closeSync(handle)
-    }
-    const whole = content.lastIndexOf(0x0a) + 1
-    all += content.toString('utf8', 0, whole)
-    end = { file, bytes: from + whole }
-  }
-  return { text: all, end }
 }
 
 const percentiles = [50, 99, 99.9]

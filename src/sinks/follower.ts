@@ -1,10 +1,10 @@
 // Follows the decision log from a cursor that is kept beside it, and hands its lines on, in order: each at least once, also across restarts.
 // Never holds up an answer: it reads what is written. What a sink refuses for good is put aside where it can be seen, and the rest goes on.
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, readSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { appendSynced, writeWhole } from '../audit/durable-files.ts'
-import { listSegments } from '../audit/log-files.ts'
+import { listSegments, nextLines, type Place } from '../audit/log-files.ts'
 
 /** Takes lines on; resolves when they have arrived. */
 export type Deliver = (lines: readonly string[], signal: AbortSignal) => Promise<void>
@@ -30,11 +30,6 @@ export interface FollowerCounts {
   failures: number
 }
 
-interface Cursor {
-  readonly file: string
-  readonly bytes: number
-}
-
 const pollMs = 200
 const [minDelayMs, maxDelayMs] = [200, 30_000]
 const requestTimeoutMs = 30_000
@@ -46,7 +41,7 @@ export class LogFollower {
   readonly #cursorPath: string
   readonly #deadPath: string
   readonly #running: Promise<void>
-  #cursor: Cursor | undefined
+  #cursor: Place | undefined
 
   constructor(options: FollowerOptions) {
     this.#options = options
@@ -74,17 +69,17 @@ export class LogFollower {
   }
 
   async #run(): Promise<void> {
-    const { onError } = this.#options
+    const { onError, folder, maxLines, maxBytes } = this.#options
     for (let failures = 0; !this.#closing.signal.aborted; ) {
       try {
-        const next = this.#next()
+        const next = nextLines(folder, this.#cursor, maxLines, maxBytes)
         if (next === undefined) {
           await this.#pause(pollMs)
           continue
         }
         if (next.lines.length > 0) await this.#hand(next.lines)
-        this.#cursor = next.cursor
-        writeWhole(this.#cursorPath, JSON.stringify(next.cursor))
+        this.#cursor = next.place
+        writeWhole(this.#cursorPath, JSON.stringify(next.place))
         failures = 0
       } catch (error) {
         if (this.#closing.signal.aborted) return
@@ -93,24 +88,6 @@ export class LogFollower {
         await this.#pause(Math.min(maxDelayMs, minDelayMs * 2 ** Math.min(failures, 10)) * (0.5 + Math.random() / 2))
       }
     }
-  }
-
-  /** @returns undefined: there is nothing new */
-  #next(): { readonly lines: readonly string[]; readonly cursor: Cursor } | undefined {
-    const { folder, maxLines, maxBytes } = this.#options
-    const files = listSegments(folder)
-    // What is older than the cursor was handed on; a segment that is gone is passed over.
-    const file = this.#cursor === undefined ? files[0] : files.find((one) => one >= (this.#cursor as Cursor).file)
-    if (file === undefined) return undefined
-    const from = file === this.#cursor?.file ? this.#cursor.bytes : 0
-    const { lines, bytes } = linesAt(join(folder, file), from, maxBytes)
-    if (lines.length > 0) {
-      const taken = lines.slice(0, maxLines)
-      const length = taken.length === lines.length ? bytes : taken.reduce((sum, line) => sum + Buffer.byteLength(line) + 1, 0)
-      return { lines: taken, cursor: { file, bytes: from + length } }
-    }
-    const following = files[files.indexOf(file) + 1]
-    return following === undefined ? undefined : { lines: [], cursor: { file: following, bytes: 0 } }
   }
 
   /** One that is refused is found by halves, so that the others arrive. */
@@ -137,26 +114,9 @@ export class LogFollower {
   }
 }
 
-/** Whole lines from a place on. */
-function linesAt(path: string, from: number, maxBytes: number): { readonly lines: readonly string[]; readonly bytes: number } {
-  const file = openSync(path, 'r')
+function readCursor(path: string): Place | undefined {
   try {
-    for (let size = maxBytes; ; size *= 2) {
-      const buffer = Buffer.alloc(size)
-      const read = readSync(file, buffer, 0, size, from)
-      const whole = buffer.subarray(0, read).lastIndexOf(0x0a) + 1
-      // A line may be longer than what is read at once.
-      if (whole === 0 && read === size) continue
-      return { lines: whole === 0 ? [] : buffer.toString('utf8', 0, whole - 1).split('\n'), bytes: whole }
-    }
-  } finally {
-    closeSync(file)
-  }
-}
-
-function readCursor(path: string): Cursor | undefined {
-  try {
-    const { file, bytes } = JSON.parse(readFileSync(path, 'utf8')) as Partial<Cursor>
+    const { file, bytes } = JSON.parse(readFileSync(path, 'utf8')) as Partial<Place>
     return typeof file === 'string' && Number.isSafeInteger(bytes) ? { file, bytes: bytes as number } : undefined
   } catch {
     // At least once: then all of it again.
