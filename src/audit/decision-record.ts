@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto'
 import { constantText } from '../decision/constant-text.ts'
 import type { RecordedDecision } from '../decision/decision.ts'
 import { toSingleLine } from '../decision/json-text.ts'
+import type { LogRules } from '../decision/log-rules.ts'
 import type { Caller, DecisionRequest, JsonText } from '../decision/request.ts'
 import { watchClock } from './clock-steps.ts'
 import { type MaskRule, maskJson, toNull, withTwins } from './mask.ts'
@@ -16,16 +17,11 @@ export interface RecordOptions {
   /** Further replacements, by JSON pointers: pseudonyms and encrypted values. Default: none. */
   readonly replace?: readonly MaskRule[] | undefined
   /** What the policy's own bundle says of a record; default: nothing. */
-  readonly rulesOf?: ((request: DecisionRequest, decision: RecordedDecision) => PolicyLogRules | undefined) | undefined
+  readonly rulesOf?: ((request: DecisionRequest, decision: RecordedDecision) => LogRules | undefined) | undefined
   /** An input with more bytes than this is recorded by its hash. */
   readonly maxInputBytes: number
   /** Constant facts about this service. */
   readonly labels: Readonly<Record<string, string>>
-}
-
-export interface PolicyLogRules {
-  readonly replace: ReadonlyMap<string, unknown>
-  readonly isDropped: boolean
 }
 
 /** What is left out of a record of which only that there was a decision is kept. */
@@ -127,10 +123,10 @@ interface RecordRule extends MaskRule {
 }
 
 function twinsOf({ pointer, replace }: MaskRule): RecordRule[] {
-  return withTwins([pointer]).map((one) => ({ pointer: one, replace, given: pointer }))
+  return withTwins(pointer).map((one) => ({ pointer: one, replace, given: pointer }))
 }
 
-function rulesOf({ replace, isDropped }: PolicyLogRules): RecordRule[] {
+function rulesOf({ replace, isDropped }: LogRules): RecordRule[] {
   if (isDropped) return dropped.map((pointer) => ({ pointer, replace: toNull, given: pointer }))
   return [...replace].flatMap(([pointer, value]) => twinsOf({ pointer, replace: () => value }))
 }

@@ -48,14 +48,9 @@ function mask(value: unknown, path: readonly string[], replace: MaskRule['replac
 }
 
 /** Subject, action and resource stand in a record twice, so a pointer to one place covers the other. */
-export function withTwins(pointers: readonly string[]): string[] {
-  const all = new Set<string>()
-  for (const pointer of pointers) {
-    all.add(pointer)
-    const twin = /^\/(?:input\/)?((?:subject|action|resource)(?:\/.*)?)$/.exec(pointer)?.[1]
-    if (twin !== undefined) all.add(`/${twin}`).add(`/input/${twin}`)
-  }
-  return [...all]
+export function withTwins(pointer: string): readonly string[] {
+  const twin = /^\/(?:input\/)?((?:subject|action|resource)(?:\/.*)?)$/.exec(pointer)?.[1]
+  return twin === undefined ? [pointer] : [`/${twin}`, `/input/${twin}`]
 }
 
 const rawJson = (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON

@@ -3,15 +3,9 @@
 // what cannot be understood, hides everything.
 // @see https://www.openpolicyagent.org/docs/management-decision-logs#masking-sensitive-data
 import type { RecordedDecision } from '../decision/decision.ts'
+import type { LogRules } from '../decision/log-rules.ts'
 import type { DecisionRequest } from '../decision/request.ts'
 import type { ActiveBundles } from './active-bundles.ts'
-
-export interface LogRules {
-  /** Replacements by JSON pointer into the record. */
-  readonly replace: ReadonlyMap<string, unknown>
-  /** Nothing of the question and of what the policy said is recorded. */
-  readonly isDropped: boolean
-}
 
 const [maskPath, dropPath] = ['system/log/mask', 'system/log/drop']
 const hidden: LogRules = { replace: new Map(), isDropped: true }
