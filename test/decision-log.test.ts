@@ -93,9 +93,9 @@ test('a log that is being written verifies at every moment', async () => {
     while (!isOver) await service.decide({ action: { name: 'read' }, resource: { type: 'doc', id: '1' }, evaluations })
   })()
   await new Promise((resolve) => setTimeout(resolve, 100))
-  for (let i = 0; i < 20; i++) {
+  for (let i = 0; i < 40; i++) {
     expect(verifyLog({ folder, keys: keysOf(folder) }).faults).toEqual([])
-    await new Promise((resolve) => setTimeout(resolve, 10))
+    await new Promise((resolve) => setTimeout(resolve, 1))
   }
   isOver = true
   await load

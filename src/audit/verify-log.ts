@@ -188,12 +188,14 @@ function segmentsOf(folder: string, fault: Tell): readonly Segment[] {
   if (!existsSync(join(folder, logFiles.index)) && !existsSync(join(folder, logFiles.checkpoint)) && listSegmentsOr(folder).length === 0)
     throw new PdpError('ERR_FILE', `\`${folder}\` holds no decision log`)
   try {
+    // Those with lines, before the index is read: a service that goes on writing has a segment in the index before its first line.
+    const written = listSegmentsOr(folder).filter((file) => (statSync(join(folder, file), { throwIfNoEntry: false })?.size ?? 0) > 0)
     const { segments } = readSegments(folder)
     const known = new Set(segments.map(({ file }) => file))
-    for (const file of listSegmentsOr(folder)) {
+    for (const file of written) {
+      // From before there was a tree.
       const isOlder = segments[0] === undefined || file < segments[0].file
-      // From before there was a tree, or begun and never written to.
-      if (known.has(file) || isOlder || statSync(join(folder, file)).size === 0) continue
+      if (known.has(file) || isOlder) continue
       fault({ code: 'added', file, message: `\`${file}\` is in no index` })
     }
     return segments
