@@ -9,8 +9,8 @@ import { createRecordWriter } from './audit/decision-record.ts'
 import { openFileLog } from './audit/file-log.ts'
 import { readCheckpoint } from './audit/log-files.ts'
 import type { MaskRule } from './audit/mask.ts'
+import { recoveredLine } from './audit/own-records.ts'
 import { recorded } from './audit/recorded.ts'
-import { recoveredLine } from './audit/recovered-record.ts'
 import { reuseLine } from './audit/reuse-record.ts'
 import { pseudonym, readRecipient, Sealer } from './audit/seal.ts'
 import { bundleInfo, createBundleAdmin } from './bundle-admin.ts'
@@ -27,6 +27,7 @@ import { withSubjectTokens } from './guard/verified-subject.ts'
 import { readText, replaceEach } from './identity/files.ts'
 import { watchFiles } from './identity/watched-files.ts'
 import { createIsolationAdmin } from './isolation-admin.ts'
+import { startRetention } from './log-retention.ts'
 import { startSinks } from './log-sinks.ts'
 import { ActiveBundles } from './policy/active-bundles.ts'
 import { cached } from './policy/cached.ts'
@@ -82,12 +83,14 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
     const recordsFolder = config.decisionLog.folder ?? state.decisionsFolder
     const { shard, guarantee, signingKeyFiles } = config.decisionLog
     const isStrict = guarantee === 'strict'
+    let offerCheckpoint: (note: string) => void = () => {}
     const decisionLog = await openFileLog({
       ...config.decisionLog,
       folder: recordsFolder,
       origin: config.decisionLog.origin ?? `verdict/${shard}`,
       keys: signingKeyFiles.length === 0 ? [state.logKey()] : signingKeyFiles.map((file) => readText(file, 'decisionLog.signingKeyFiles')),
       onError: (error) => log.error({ cause: error.message }, 'the decision log cannot be written; nothing is answered until it can'),
+      onCheckpoint: (note) => offerCheckpoint(note),
     })
     closers.push(() => decisionLog.close())
     if (decisionLog.recovered !== undefined) {
@@ -165,7 +168,19 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
     closers.push(observeService(metrics, observed))
     const sinkFailed = (sink: string, { message }: Error) =>
       log.error({ sink, cause: message }, 'a sink of the decision log does not take records')
-    closers.push(startSinks(config.decisionLog, recordsFolder, metrics, sinkFailed))
+    const sinks = startSinks(config.decisionLog, recordsFolder, metrics, sinkFailed)
+    offerCheckpoint = sinks.offer
+    closers.push(async () => {
+      // With the last checkpoint.
+      await decisionLog.flush().catch(() => {})
+      await sinks.close()
+    })
+    closers.push(
+      startRetention(config.decisionLog, decisionLog, sinks.neededFrom, {
+        onRemoved: (what) => log.info(what, 'records are kept no longer, as it is configured'),
+        onError: ({ message }) => log.error({ cause: message }, 'old records cannot be removed'),
+      }),
+    )
     const durationBounds = boundsOf('http.server.request.duration')
 
     let draining = false

@@ -8,9 +8,12 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { gunzipSync } from 'node:zlib'
 import { afterAll, describe, expect, test } from '@jest/globals'
+import { listSegments } from '../src/audit/log-files.ts'
 import { recordSchema } from '../src/audit/record-schema.ts'
+import { parseVerifier } from '../src/audit/tree/note.ts'
+import { verifyLog } from '../src/audit/verify-log.ts'
 import { loadConfig } from '../src/config.ts'
-import { startCli } from './support/cli.ts'
+import { runCli, startCli } from './support/cli.ts'
 import { readRecords, startTestService, type TestService } from './support/service.ts'
 import { tempFolder } from './support/temp-folder.ts'
 
@@ -36,7 +39,8 @@ async function until(condition: () => boolean): Promise<void> {
 const textOf = async (request: IncomingMessage) => {
   const parts: Buffer[] = []
   for await (const part of request) parts.push(part as Buffer)
-  return gunzipSync(Buffer.concat(parts)).toString()
+  const body = Buffer.concat(parts)
+  return (request.headers['content-encoding'] === 'gzip' ? gunzipSync(body) : body).toString()
 }
 type Got = { path: string; text: string; headers: IncomingMessage['headers'] }
 async function serve(port = 0, reply: (got: Got, response: ServerResponse) => void = (_got, response) => void response.end()) {
@@ -49,6 +53,10 @@ async function serve(port = 0, reply: (got: Got, response: ServerResponse) => vo
   await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
   servers.push(server)
   return { got, server, port: (server.address() as AddressInfo).port }
+}
+const metricsOf = async ({ url, state }: TestService) => {
+  const authorization = `Bearer ${readFileSync(join(state, 'admin.token'), 'utf8').trim()}`
+  return (await fetch(`${url}/metrics`, { headers: { authorization } })).text()
 }
 const lines = ({ text }: Got) => text.split('\n').filter(Boolean)
 const sinkOf = (type: string, url: string, more: object = {}) => ({
@@ -98,14 +106,93 @@ test('a record that is refused for good is put aside, and the others arrive; tro
   expect(got.flatMap(lines).map((line) => JSON.parse(line).resource.id)).toEqual(['1', '2', '3', '4'])
   const dead = join(service.state, 'decisions', 'sinks', 'one.dead.ndjson')
   expect(JSON.parse(readFileSync(dead, 'utf8')).resource.id).toBe('bad')
-  const metrics = await fetch(`${service.url}/metrics`, {
-    headers: { authorization: `Bearer ${readFileSync(join(service.state, 'admin.token'), 'utf8').trim()}` },
-  }).then((answer) => answer.text())
+  const metrics = await metricsOf(service)
   expect(metrics).toMatch(/verdict_sink_delivered_total\{sink="one"\} 4\n/)
   expect(metrics).toMatch(/verdict_sink_dead_total\{sink="one"\} 1\n/)
   expect(metrics).toMatch(/verdict_sink_lag_bytes\{sink="one"\} 0\n/)
   expect(service.logged.some(({ sink, cause }) => sink === 'one' && `${cause}`.includes('422'))).toBe(true)
   await service.stop()
+})
+
+describe('checkpoints kept elsewhere', () => {
+  test('arrive at a server and in a file, the newest first where one was down, and find a rewritten log', async () => {
+    const kept = join(tempFolder(), 'checkpoints')
+    let isDown = true
+    const { got, port } = await serve(0, (_got, response) => void response.writeHead(isDown ? 503 : 200).end())
+    const checkpointSinks = [
+      { name: 'witness', url: `http://127.0.0.1:${port}/checkpoints`, intervalMs: 50 },
+      { name: 'mount', file: kept, intervalMs: 50 },
+    ]
+    const options = { 'decisionLog.checkpointIntervalMs': 10, 'decisionLog.checkpointSinks': checkpointSinks }
+    const service = await startTestService(policy, options)
+    const folder = join(service.state, 'decisions')
+    for (let i = 0; i < 10; i++) {
+      await ask(service, `${i}`)
+      await sleep(20)
+    }
+    expect(got).toEqual([])
+    expect(service.logged.some(({ sink, cause }) => sink === 'witness' && `${cause}`.includes('503'))).toBe(true)
+    const age = /verdict_checkpoint_sink_age_seconds\{sink="witness"\} ([\d.]+)\n/.exec(await metricsOf(service))?.[1]
+    expect(Number(age)).toBeGreaterThan(0)
+    isDown = false
+    await until(() => got.length > 0)
+    expect(got[0]).toMatchObject({ path: '/checkpoints', headers: { 'content-type': 'text/plain; charset=utf-8' } })
+    await ask(service, 'last')
+    await service.stop()
+    const last = readFileSync(join(folder, 'tree/checkpoint'), 'utf8')
+    expect(last).toContain('\n11\n')
+    // The last of a run arrives, too.
+    expect(got.at(-1)?.text).toBe(last)
+    expect(readFileSync(kept, 'utf8').endsWith(last)).toBe(true)
+    expect(readFileSync(kept, 'utf8').match(/^verdict\/0$/gm)?.length).toBeLessThan(12)
+    const keys = readFileSync(join(folder, 'tree/log.vkey'), 'utf8').trim().split('\n').map(parseVerifier)
+    const earlier = [...got.map(({ text }) => text), last].map((note) => ({ name: 'kept', note: Buffer.from(note) }))
+    expect(verifyLog({ folder, keys, earlier }).faults).toEqual([])
+  })
+
+  test('a sink that hangs holds up neither answers nor the end of the service', async () => {
+    const { port } = await serve(0, () => {})
+    const checkpointSinks = [{ name: 'witness', url: `http://127.0.0.1:${port}/` }]
+    const service = await startTestService(policy, {
+      'decisionLog.checkpointIntervalMs': 10,
+      'decisionLog.checkpointSinks': checkpointSinks,
+    })
+    expect((await ask(service, '1')).status).toBe(200)
+    await sleep(50)
+    const began = performance.now()
+    await service.stop()
+    expect(performance.now() - began).toBeLessThan(5_000)
+  })
+})
+
+test('records that are too old are removed behind the sinks, a record says so, and what is left verifies', async () => {
+  let isDown = true
+  const { got, port } = await serve(0, (_got, response) => void response.writeHead(isDown ? 503 : 200).end())
+  const service = await startTestService(policy, {
+    ...sinkOf('http', `http://127.0.0.1:${port}/`),
+    'decisionLog.maxFileAgeMs': 100,
+    'decisionLog.retention': { maxAgeMs: 1_000 },
+  })
+  const folder = join(service.state, 'decisions')
+  for (let i = 0; i < 5; i++) {
+    await ask(service, `${i}`)
+    await sleep(150)
+  }
+  await sleep(2_500)
+  expect(listSegments(folder).length).toBeGreaterThanOrEqual(5)
+  isDown = false
+  await until(() => listSegments(folder).length <= 2)
+  expect(new Set(got.flatMap(lines).map((line) => JSON.parse(line).resource?.id)).size).toBeGreaterThanOrEqual(5)
+  await ask(service, 'later')
+  const records = await service.stop()
+  expect(records.find(({ kind }) => kind === 'retired')).toMatchObject({ entries: expect.any(Number), shard: '0' })
+  const keys = readFileSync(join(folder, 'tree/log.vkey'), 'utf8').trim().split('\n').map(parseVerifier)
+  expect(verifyLog({ folder, keys })).toMatchObject({ faults: [], retired: expect.any(Number) })
+  expect((await runCli(['log', 'verify', folder])).stdout).toMatch(/the first \d+ are kept no longer/)
+  expect((await runCli(['log', 'query', folder, '--resource', 'later'])).stdout).toContain('later')
+  const again = await startTestService(policy, { state: service.state })
+  expect((await ask(again, '1')).status).toBe(200)
+  await again.stop()
 })
 
 test('a sink that hangs holds up no answer', async () => {

@@ -3,7 +3,7 @@
 //   npm run generate -- --check exits with 1 when a file is not what it would be; writes nothing
 import { readFileSync, writeFileSync } from 'node:fs'
 import { z } from 'zod'
-import { recordSchema, recoveredRecordSchema, reuseRecordSchema } from '../src/audit/record-schema.ts'
+import { recordSchema, recoveredRecordSchema, retiredRecordSchema, reuseRecordSchema } from '../src/audit/record-schema.ts'
 import { configSchema, listSettings } from '../src/config.ts'
 import { prometheusName } from '../src/telemetry/metric-data.ts'
 import { type InstrumentName, instruments } from '../src/telemetry/metrics.ts'
@@ -20,6 +20,7 @@ export function generatedFiles(): Record<string, string> {
     error: [errorAnswerSchema, 'output'],
     'decision-record': [recordSchema, 'output'],
     'reuse-record': [reuseRecordSchema, 'output'],
+    'retired-record': [retiredRecordSchema, 'output'],
     'recovered-record': [recoveredRecordSchema, 'output'],
     info: [infoSchema, 'output'],
     config: [configSchema, 'input'],

@@ -12,6 +12,7 @@ import type { DecisionLog } from './decision-log.ts'
 import { LineChunks } from './line-chunks.ts'
 import type { LogCommand, LogReply, LogWorkerData } from './log-worker.ts'
 import type { Recovered } from './log-writer.ts'
+import type { Expired, RetentionRule } from './retention.ts'
 
 export interface FileLogOptions extends Omit<LogWorkerData, 'isSynced'> {
   /**
@@ -31,6 +32,13 @@ export interface FileLogOptions extends Omit<LogWorkerData, 'isSynced'> {
 export interface FileLog extends DecisionLog {
   /** What a crash left of a line, and was cut; undefined: nothing. */
   readonly recovered: Recovered | undefined
+  /**
+   * Lets go of segments that a rule says are kept no longer. What says so is written and signed for first.
+   * @param line the record of it
+   * @returns what was removed; undefined: nothing
+   * @throws PdpError ERR_LOG_UNAVAILABLE; Error of the file system
+   */
+  retire(rule: RetentionRule, line: (expired: Expired) => string): Promise<Expired | undefined>
   /** Of lines that are not written yet. */
   readonly pendingBytes: number
   /** Writes, syncs and checkpoints that failed. */
@@ -41,6 +49,9 @@ export interface FileLog extends DecisionLog {
   readonly checkpoint: { readonly size: number; readonly atMs: number } | undefined
 }
 
+type Answered = Extract<LogReply, { readonly id: number }>
+type WithoutId<T> = T extends LogCommand ? Omit<T, 'id'> : never
+type Asked = WithoutId<LogCommand>
 type Opened = Extract<LogReply, { opened: unknown }>['opened']
 
 const retryMs = 500
@@ -85,7 +96,7 @@ class WorkerLog implements FileLog {
   #checkpoint: FileLog['checkpoint']
   #hasStopped = false
   #nextId = 1
-  readonly #pending = new Map<number, (reply: LogReply & { readonly id: number }) => void>()
+  readonly #pending = new Map<number, (reply: Answered) => void>()
 
   constructor(options: FileLogOptions, worker: Worker, opened: Opened) {
     this.#options = options
@@ -148,6 +159,17 @@ class WorkerLog implements FileLog {
     if (failure !== undefined) throw unavailable()
   }
 
+  async retire(rule: RetentionRule, line: (expired: Expired) => string): Promise<Expired | undefined> {
+    const { expired, failure } = await this.#ask({ op: 'expired', rule })
+    if (failure !== undefined) throw new Error(failure)
+    if (expired === undefined) return undefined
+    void this.append(line(expired))
+    await this.flush()
+    const removed = await this.#ask({ op: 'remove', before: expired.before })
+    if (removed.failure !== undefined) throw new Error(removed.failure)
+    return expired
+  }
+
   async close(): Promise<void> {
     try {
       await this.flush()
@@ -201,12 +223,9 @@ class WorkerLog implements FileLog {
     })
   }
 
-  #ask(
-    command: { readonly op: 'write'; readonly chunks: readonly Buffer<ArrayBuffer>[] } | { readonly op: 'settle' | 'close' },
-    transfer: readonly ArrayBuffer[] = [],
-  ): Promise<LogReply & { readonly id: number; readonly failure?: string; readonly chunks?: readonly Uint8Array<ArrayBuffer>[] }> {
+  #ask(command: Asked, transfer: readonly ArrayBuffer[] = []): Promise<Answered> {
     const id = this.#nextId++
-    const { promise, resolve } = Promise.withResolvers<LogReply & { readonly id: number }>()
+    const { promise, resolve } = Promise.withResolvers<Answered>()
     if (this.#hasStopped) resolve({ id, failure: 'the thread of the decision log has ended' })
     else {
       this.#pending.set(id, resolve)

@@ -15,6 +15,8 @@ export const logFiles = {
   checkpoint: `${treeFolder}/checkpoint`,
   /** Those at the ends of segments, one behind the other. */
   history: `${treeFolder}/checkpoints`,
+  /** Name of the first segment that is kept, where older ones were removed as the configuration says (retention.ts). */
+  keptFrom: `${treeFolder}/kept-from`,
   /** Public keys of the checkpoints, as verifiers want them. */
   verifiers: `${treeFolder}/log.vkey`,
 } as const
@@ -35,6 +37,13 @@ const segmentPattern = /^decisions-[0-9TZ.]+-\d{6,}\.ndjson$/
 /** @param count of those that this process has made */
 export function segmentName(nowMs: number, count: number): string {
   return `decisions-${new Date(nowMs).toISOString().replaceAll(/[-:]/g, '')}-${String(count).padStart(6, '0')}.ndjson`
+}
+
+/** From the name of a segment, when it began. Milliseconds since 1970; not a number for other names. */
+export function segmentTime(file: string): number {
+  const [, year, month, day, time] = /^decisions-(\d{4})(\d{2})(\d{2})T([\d.]+)Z/.exec(file) ?? []
+  const clock = time === undefined ? '' : `${time.slice(0, 2)}:${time.slice(2, 4)}:${time.slice(4)}`
+  return Date.parse(`${year}-${month}-${day}T${clock}Z`)
 }
 
 /** Of the hashes of a segment's entries, 32 bytes each: they tell which entry was changed. */
@@ -94,8 +103,17 @@ function parseSegment(line: string, index: number): Segment {
 
 /** @returns the newest signed checkpoint; undefined: there is none */
 export function readCheckpoint(folder: string): string | undefined {
+  return readIfThere(join(folder, logFiles.checkpoint))
+}
+
+/** @returns the first segment that is kept; undefined: all are */
+export function readKeptFrom(folder: string): string | undefined {
+  return readIfThere(join(folder, logFiles.keptFrom))?.trim()
+}
+
+function readIfThere(path: string): string | undefined {
   try {
-    return readFileSync(join(folder, logFiles.checkpoint), 'utf8')
+    return readFileSync(path, 'utf8')
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     throw cause

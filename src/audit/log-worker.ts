@@ -4,6 +4,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { toPdpError } from '../errors.ts'
 import { LogWriter, type LogWriterOptions, type Recovered } from './log-writer.ts'
+import type { Expired, RetentionRule } from './retention.ts'
 import { noteSigner } from './tree/note.ts'
 
 export interface LogWorkerData extends Omit<LogWriterOptions, 'signers'> {
@@ -18,11 +19,18 @@ export type LogCommand =
   | { readonly id: number; readonly op: 'write'; readonly chunks: readonly Uint8Array<ArrayBuffer>[] }
   /** All that was written is synced and signed for. */
   | { readonly id: number; readonly op: 'settle' | 'close' }
+  | { readonly id: number; readonly op: 'expired'; readonly rule: RetentionRule }
+  | { readonly id: number; readonly op: 'remove'; readonly before: string }
 
 export type LogReply =
   | { readonly opened: { readonly lastSeq: number; readonly recovered: Recovered | undefined } }
   | { readonly failed: { readonly code: string; readonly message: string } }
-  | { readonly id: number; readonly chunks?: readonly Uint8Array<ArrayBuffer>[]; readonly failure?: string }
+  | {
+      readonly id: number
+      readonly chunks?: readonly Uint8Array<ArrayBuffer>[]
+      readonly failure?: string
+      readonly expired?: Expired | undefined
+    }
   | { readonly checkpoint: string; readonly size: number }
   | { readonly checkpointFailure: string }
 
@@ -36,6 +44,8 @@ if (writer !== undefined) {
   let timer: NodeJS.Timeout | undefined
   port.on('message', (command: LogCommand) => {
     if (command.op === 'write') write(writer, command)
+    else if (command.op === 'expired') answer(command.id, () => ({ expired: writer.findExpired(command.rule) }))
+    else if (command.op === 'remove') answer(command.id, () => ({ removed: writer.removeBefore(command.before) }))
     else settle(writer, command)
     timer ??= setTimeout(() => {
       timer = undefined
@@ -68,11 +78,17 @@ function write(log: LogWriter, { id, chunks }: LogCommand & { readonly op: 'writ
 }
 
 function settle(log: LogWriter, { id, op }: LogCommand): void {
-  try {
+  answer(id, () => {
     const note = log.checkpoint()
     if (note !== undefined) send({ checkpoint: note, size: log.size })
     if (op === 'close') log.close()
-    send({ id })
+    return {}
+  })
+}
+
+function answer(id: number, act: () => { readonly expired?: Expired | undefined; readonly removed?: number }): void {
+  try {
+    send({ id, ...act() })
   } catch (error) {
     send({ id, failure: (error as Error).message })
   }

@@ -30,6 +30,7 @@ import {
   linesFromEnd,
   listSegments,
   logFiles,
+  readKeptFrom,
   readSegments,
   type Segment,
   segmentLine,
@@ -37,6 +38,7 @@ import {
   seqOf,
   treeFolder,
 } from './log-files.ts'
+import { type Expired, findExpired, type RetentionRule, removeBefore } from './retention.ts'
 import { type Digest, GrowingTree, Leaves, leafHashAt } from './tree/merkle.ts'
 import {
   type Checkpoint,
@@ -182,6 +184,23 @@ export class LogWriter {
     return note
   }
 
+  /** What a rule says is kept no longer; undefined: everything is. */
+  findExpired(rule: RetentionRule): Expired | undefined {
+    const { folder } = this.#options
+    return findExpired(folder, readSegments(folder).segments, rule)
+  }
+
+  /**
+   * Removes the segments before one, when the record that says so is signed for.
+   * @returns how many
+   * @throws errors of the file system
+   */
+  removeBefore(file: string): number {
+    const { folder } = this.#options
+    if (this.#published < this.#tree.size) throw new Error('what says that segments are removed is not signed for')
+    return removeBefore(folder, readSegments(folder).segments, file)
+  }
+
   close(): void {
     try {
       this.checkpoint()
@@ -253,8 +272,12 @@ export class LogWriter {
       this.#lastSeq = lastSeqOf(folder, listSegments(folder))
       return
     }
-    checkSizes(folder, segments)
-    const from = firstToCheck(folder, segments, published)
+    const keptFrom = readKeptFrom(folder)
+    if (keptFrom !== undefined && segments.every(({ file }) => file !== keptFrom)) throw broken(`\`${logFiles.keptFrom}\` names no segment`)
+    // A crash may have left some of them.
+    if (keptFrom !== undefined) removeBefore(folder, segments, keptFrom)
+    checkSizes(folder, segments, keptFrom)
+    const from = firstToCheck(folder, segments, published, keptFrom)
     let tree = new GrowingTree()
     let rootAt: Digest | undefined
     for (const segment of segments.slice(from)) {
@@ -292,7 +315,7 @@ export class LogWriter {
     this.#published = published?.size ?? 0
     this.#lastSeq = lastSeqOf(
       folder,
-      segments.map(({ file }) => file),
+      segments.map(({ file }) => file).filter((file) => keptFrom === undefined || file >= keptFrom),
     )
     this.#segmentCount = segments.length
     this.#reopen(last)
@@ -371,9 +394,10 @@ function beginning({ file, first, roots }: Segment): GrowingTree {
   }
 }
 
-/** All segments are there, with as many bytes as they had, at least. */
-function checkSizes(folder: string, segments: readonly Segment[]): void {
+/** All segments that are kept are there, with as many bytes as they had, at least. */
+function checkSizes(folder: string, segments: readonly Segment[], keptFrom: string | undefined): void {
   for (const [i, { file }] of segments.entries()) {
+    if (keptFrom !== undefined && file < keptFrom) continue
     const bytes = statSync(join(folder, file), { throwIfNoEntry: false })?.size
     if (bytes === undefined) throw broken(`\`${file}\` is not there`)
     const wanted = segments[i + 1]?.previousBytes
@@ -382,10 +406,16 @@ function checkSizes(folder: string, segments: readonly Segment[]): void {
 }
 
 /** The segment from which on all is read: the newest within the bound, and whatever is behind the checkpoint. */
-function firstToCheck(folder: string, segments: readonly Segment[], published: Checkpoint | undefined): number {
+function firstToCheck(
+  folder: string,
+  segments: readonly Segment[],
+  published: Checkpoint | undefined,
+  keptFrom: string | undefined,
+): number {
   let from = segments.length - 1
   let bytes = statSync(join(folder, (segments[from] as Segment).file)).size
   while (from > 0) {
+    if ((segments[from] as Segment).file === keptFrom) break
     bytes += statSync(join(folder, (segments[from - 1] as Segment).file)).size
     if (bytes > maxCheckedBytes && (segments[from] as Segment).first <= (published?.size ?? 0)) break
     from--

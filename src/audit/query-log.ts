@@ -2,7 +2,7 @@
 // parsed. Newest first. Reads only.
 import { join } from 'node:path'
 import type { PolicyIdentity } from '../decision/decision.ts'
-import { eachLine, listSegments } from './log-files.ts'
+import { eachLine, listSegments, segmentTime } from './log-files.ts'
 
 export interface LogFilter {
   /** Milliseconds since 1970, included. */
@@ -70,7 +70,7 @@ export function* queryLog(folder: string, filter: LogFilter): Generator<FoundRec
   const needle = needleOf(filter)
   for (let i = files.length - 1; i >= 0; i--) {
     const file = files[i] as string
-    const [begins, ends] = [timeOf(file), files[i + 1] === undefined ? Number.POSITIVE_INFINITY : timeOf(files[i + 1] as string)]
+    const [begins, ends] = [segmentTime(file), files[i + 1] === undefined ? Number.POSITIVE_INFINITY : segmentTime(files[i + 1] as string)]
     if (filter.toMs !== undefined && begins > filter.toMs + maxDelayMs) continue
     if (filter.fromMs !== undefined && ends < filter.fromMs) return
     const found: FoundRecord[] = []
@@ -85,13 +85,6 @@ export function* queryLog(folder: string, filter: LogFilter): Generator<FoundRec
     })
     yield* found.reverse()
   }
-}
-
-/** From the name of a segment, when it began. */
-function timeOf(file: string): number {
-  const [, year, month, day, time] = /^decisions-(\d{4})(\d{2})(\d{2})T([\d.]+)Z/.exec(file) ?? []
-  const clock = time === undefined ? '' : `${time.slice(0, 2)}:${time.slice(2, 4)}:${time.slice(4)}`
-  return Date.parse(`${year}-${month}-${day}T${clock}Z`)
 }
 
 /** A text that every record has which matches: the one that is likely to be rare. */

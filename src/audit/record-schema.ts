@@ -81,6 +81,19 @@ export const reuseRecordSchema = z
   })
   .describe('One line of the decision log: uses of an answer that is kept elsewhere')
 
+export const retiredRecordSchema = z
+  .object({
+    kind: z.literal('retired'),
+    seq: z.int().min(1).describe('Counts up by one in its shard, with those of decisions'),
+    shard: z.string(),
+    time: z.iso.datetime().describe('When it was found, UTC'),
+    before: z.string().describe('The first segment that is kept'),
+    entries: z.int().min(1).describe('Entries before it, from the first of the log on: of them the hashes are kept'),
+    files: z.int().min(1).describe('Segments that are removed now'),
+    bytes: z.int().min(0),
+  })
+  .describe('One line of the decision log: records are kept no longer, as it is configured')
+
 export const recoveredRecordSchema = z
   .object({
     kind: z.literal('recovered'),

@@ -3,7 +3,19 @@
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { PdpError } from '../errors.ts'
-import { eachLine, headLength, leafBytes, leavesName, listSegments, logFiles, readSegments, type Segment, seqOf } from './log-files.ts'
+import {
+  eachLine,
+  headLength,
+  leafBytes,
+  leavesName,
+  listSegments,
+  logFiles,
+  readKeptFrom,
+  readSegments,
+  type Segment,
+  seqOf,
+} from './log-files.ts'
+import { retiredEntriesOf } from './own-records.ts'
 import { type Digest, emptyRoot, GrowingTree, Leaves, leafHashAt } from './tree/merkle.ts'
 import { type Checkpoint, type NoteKey, parseCheckpoint, parseNote, verifyNote } from './tree/note.ts'
 
@@ -52,6 +64,8 @@ export interface Inclusion {
 export interface LogReport {
   readonly entries: number
   readonly segments: number
+  /** Entries whose lines are kept no longer, as the log says: of them there is a hash. */
+  readonly retired: number
   /** Base64. */
   readonly root: string
   /** What is signed for; undefined: nothing that can be believed. */
@@ -67,113 +81,182 @@ const progressEvery = 100_000
 const maxOfKind = 10
 
 /** @throws PdpError ERR_FILE for a folder that holds no log, and for notes that are none */
-export function verifyLog({ folder, keys, earlier = [], record, onProgress = () => {} }: VerifyOptions): LogReport {
-  const faults: LogFault[] = []
-  const counts = new Map<string, number>()
-  const fault = (one: LogFault) => {
-    const count = (counts.get(one.code) ?? 0) + 1
-    counts.set(one.code, count)
-    if (count <= maxOfKind) faults.push(one)
+export function verifyLog(options: VerifyOptions): LogReport {
+  for (;;) {
+    const before = readKeptFrom(options.folder)
+    const report = new Verification(options).run()
+    // A service removed segments meanwhile: what says so may be behind the checkpoint that was read.
+    if (readKeptFrom(options.folder) === before) return report
   }
-  // First, so that all that it covers is there, though a service goes on writing meanwhile.
-  const checkpoint = newest(folder, keys, fault)
-  const segments = segmentsOf(folder, fault)
-  const kept = earlier.map(({ name, note }) => ({ name, ...believed(note, keys) }))
-  const past = history(folder, keys)
-  const wanted = new Set([checkpoint?.size, ...[...kept, ...past].map(({ size }) => size)])
-  const roots = new Map<number, Digest>([[0, emptyRoot]])
-  const all = record === undefined ? undefined : new Leaves()
-  const tree = new GrowingTree()
-  let isAsWritten = true
-  let found: number | undefined
-  let seq: number | undefined
-  for (const [i, segment] of segments.entries()) {
+}
+
+/** What a segment is held against while its lines are read. */
+interface Reading {
+  readonly segment: Segment
+  /** Hashes of its entries, as they were written; undefined: they are not there. */
+  readonly leaves: WrittenLeaves | undefined
+  line: number
+  /** What is wrong in it was told. */
+  isTold: boolean
+}
+
+class Verification {
+  readonly #options: VerifyOptions
+  readonly #faults: LogFault[] = []
+  readonly #counts = new Map<string, number>()
+  readonly #tree = new GrowingTree()
+  /** By size: of the sizes that checkpoints speak of. */
+  readonly #roots = new Map<number, Digest>([[0, emptyRoot]])
+  readonly #wanted: ReadonlySet<number | undefined>
+  readonly #checkpoint: Believed | undefined
+  readonly #kept: readonly (Believed & { readonly name: string })[]
+  readonly #past: readonly Believed[]
+  readonly #segments: readonly Segment[]
+  /** All entries, where one is to be proved. */
+  readonly #all: Leaves | undefined
+  #found: number | undefined
+  #isAsWritten = true
+  #seq: number | undefined
+  /** Segments before all that are there: records must say that they were removed. */
+  readonly #gone: Segment[] = []
+  #retired = 0
+
+  constructor(options: VerifyOptions) {
+    this.#options = options
+    const { folder, keys, earlier = [], record } = options
+    // First, so that all that it covers is there, though a service goes on writing meanwhile.
+    this.#checkpoint = newest(folder, keys, this.#fault)
+    this.#segments = segmentsOf(folder, this.#fault)
+    this.#kept = earlier.map(({ name, note }) => ({ name, ...believed(note, keys) }))
+    this.#past = history(folder, keys)
+    this.#wanted = new Set([this.#checkpoint?.size, ...[...this.#kept, ...this.#past].map(({ size }) => size)])
+    this.#all = record === undefined ? undefined : new Leaves()
+  }
+
+  run(): LogReport {
+    for (const [i, segment] of this.#segments.entries()) this.#readSegment(segment, this.#segments[i + 1])
+    const unexplained = this.#gone.find(({ first }) => first >= this.#retired)
+    if (unexplained !== undefined) this.#missing(unexplained)
+    const tree = this.#tree
+    const checkpoint = this.#checkpoint
+    judge(tree, checkpoint, this.#past, this.#roots, this.#fault)
+    for (const one of this.#kept) compare(one, tree, this.#roots, this.#fault)
+    if (checkpoint === undefined && tree.size > 0 && this.#faults.length === 0)
+      this.#fault({ code: 'signature', message: 'nobody has signed for what is there' })
+    const { record } = this.#options
+    const all = this.#all
+    return {
+      entries: tree.size,
+      segments: this.#segments.length,
+      retired: this.#gone.length === 0 ? 0 : this.#retired,
+      root: base64(tree.root()),
+      checkpoint: checkpoint === undefined ? undefined : { size: checkpoint.size, signers: checkpoint.signers },
+      unsigned: Math.max(0, tree.size - (checkpoint?.size ?? 0)),
+      faults: this.#faults,
+      inclusion: all === undefined || record === undefined ? undefined : prove(all, this.#found, checkpoint?.size ?? all.size, record),
+    }
+  }
+
+  readonly #fault = (one: LogFault): void => {
+    const count = (this.#counts.get(one.code) ?? 0) + 1
+    this.#counts.set(one.code, count)
+    if (count <= maxOfKind) this.#faults.push(one)
+  }
+
+  #readSegment(segment: Segment, next: Segment | undefined): void {
+    const { folder } = this.#options
     // What is wrong in one segment is wrong in the tree from there on, and is not told again for each that follows.
-    if (isAsWritten && !tree.isAt(segment.first, segment.roots)) {
-      isAsWritten = false
-      fault({
+    if (this.#isAsWritten && !this.#tree.isAt(segment.first, segment.roots)) {
+      this.#isAsWritten = false
+      this.#fault({
         code: 'index',
-        entry: tree.size,
+        entry: this.#tree.size,
         file: segment.file,
         message: `\`${segment.file}\` begins with other entries than the ones before it end with`,
       })
     }
-    const path = join(folder, segment.file)
-    if (!existsSync(path)) {
-      isAsWritten = false
-      fault({ code: 'segment_missing', entry: segment.first, file: segment.file, message: `\`${segment.file}\` is not there` })
-      continue
-    }
     const leaves = leavesOf(folder, segment)
-    let line = 0
-    let isTold = false
-    const { torn, whole } = eachLine(
-      path,
-      (bytes, from, to) => {
-        const leaf = leafHashAt(bytes, from, to)
-        const head = bytes.toString('utf8', from, Math.min(to, from + headLength))
-        const written = leaves?.at(line)
-        line++
-        if (written !== undefined && written !== leaf && !isTold) {
-          isTold = true
-          isAsWritten = false
-          const entry = segment.first + line - 1
-          const place = { entry, file: segment.file, line, id: idOf(head) }
-          fault({ code: 'changed', ...place, message: `entry ${entry}, line ${line} of \`${segment.file}\`, is not what was written` })
-        }
-        const number = seqOf(head)
-        if (number !== undefined) {
-          if (seq !== undefined && number !== seq + 1 && !isTold)
-            fault({
-              code: 'out_of_order',
-              entry: segment.first + line - 1,
-              file: segment.file,
-              line,
-              message: `line ${line} of \`${segment.file}\` has the number ${number}, and follows ${seq}`,
-            })
-          seq = number
-        }
-        if (record !== undefined && head.startsWith(`{"id":"${record}"`)) found = tree.size
-        tree.append(leaf)
-        all?.add(leaf)
-        if (wanted.has(tree.size)) roots.set(tree.size, tree.root())
-        if (tree.size % progressEvery === 0) onProgress(tree.size)
-      },
-      segments[i + 1]?.previousBytes,
-    )
-    const next = segments[i + 1]
-    // What is behind the checkpoint may be under way just now, in part.
-    const settled = next?.first ?? Math.min(checkpoint?.size ?? 0, segment.first + (leaves?.count ?? 0))
-    if (segment.first + line < settled && !isTold)
-      fault({
-        code: 'missing',
-        entry: segment.first + line,
-        file: segment.file,
-        line: line + 1,
-        message: `\`${segment.file}\` has ${line} entries, and had ${settled - segment.first}`,
-      })
-    if (segment.first + line < settled) isAsWritten = false
-    if (next !== undefined && (torn > 0 || whole < (next.previousBytes ?? 0)))
-      fault({
-        code: torn > 0 ? 'added' : 'missing',
-        file: segment.file,
-        entry: tree.size,
-        message: `\`${segment.file}\` does not end with a whole line of its own`,
-      })
+    const path = join(folder, segment.file)
+    const reading: Reading = { segment, leaves, line: 0, isTold: false }
+    try {
+      const ends = eachLine(path, (bytes, from, to) => this.#readLine(reading, bytes, from, to), next?.previousBytes)
+      this.#readEnd(reading, ends, next)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+      this.#passOver(segment, next, leaves)
+    }
   }
-  judge(tree, checkpoint, past, roots, fault)
-  for (const one of kept) compare(one, tree, roots, fault)
-  if (checkpoint === undefined && tree.size > 0 && faults.length === 0)
-    fault({ code: 'signature', message: 'nobody has signed for what is there' })
-  const inclusion = all === undefined || record === undefined ? undefined : prove(all, found, checkpoint?.size ?? all.size, record)
-  return {
-    entries: tree.size,
-    segments: segments.length,
-    root: base64(tree.root()),
-    checkpoint: checkpoint === undefined ? undefined : { size: checkpoint.size, signers: checkpoint.signers },
-    unsigned: Math.max(0, tree.size - (checkpoint?.size ?? 0)),
-    faults,
-    inclusion,
+
+  /** One that is not there: where it was removed on purpose the hashes of its entries are there. */
+  #passOver(segment: Segment, next: Segment | undefined, leaves: WrittenLeaves | undefined): void {
+    const isFirst = this.#tree.size === segment.first && this.#gone.length === this.#segments.indexOf(segment)
+    if (!isFirst || next === undefined || leaves?.count !== next.first - segment.first) {
+      this.#isAsWritten = false
+      this.#missing(segment)
+      return
+    }
+    this.#gone.push(segment)
+    for (let i = 0; i < leaves.count; i++) this.#append(leaves.at(i) as Digest)
+  }
+
+  #missing({ first, file }: Segment): void {
+    this.#fault({ code: 'segment_missing', entry: first, file, message: `\`${file}\` is not there` })
+  }
+
+  #readLine(reading: Reading, bytes: Buffer, from: number, to: number): void {
+    const { segment, leaves } = reading
+    const { record } = this.#options
+    const leaf = leafHashAt(bytes, from, to)
+    const head = bytes.toString('utf8', from, Math.min(to, from + headLength))
+    const written = leaves?.at(reading.line)
+    reading.line++
+    const place = { entry: segment.first + reading.line - 1, file: segment.file, line: reading.line }
+    if (written !== undefined && written !== leaf && !reading.isTold) {
+      reading.isTold = true
+      this.#isAsWritten = false
+      const message = `entry ${place.entry}, line ${place.line} of \`${place.file}\`, is not what was written`
+      this.#fault({ code: 'changed', ...place, id: idOf(head), message })
+    }
+    const number = seqOf(head)
+    if (number !== undefined) {
+      if (this.#seq !== undefined && number !== this.#seq + 1 && !reading.isTold) {
+        const message = `line ${place.line} of \`${place.file}\` has the number ${number}, and follows ${this.#seq}`
+        this.#fault({ code: 'out_of_order', ...place, message })
+      }
+      this.#seq = number
+    }
+    // Only what is signed for can say so.
+    if (this.#gone.length > 0 && this.#tree.size < (this.#checkpoint?.size ?? 0))
+      this.#retired = Math.max(this.#retired, retiredEntriesOf(bytes, from, to) ?? 0)
+    if (record !== undefined && head.startsWith(`{"id":"${record}"`)) this.#found = this.#tree.size
+    this.#append(leaf)
+  }
+
+  #append(leaf: Digest): void {
+    const tree = this.#tree
+    tree.append(leaf)
+    this.#all?.add(leaf)
+    if (this.#wanted.has(tree.size)) this.#roots.set(tree.size, tree.root())
+    if (tree.size % progressEvery === 0) this.#options.onProgress?.(tree.size)
+  }
+
+  #readEnd(
+    { segment, leaves, line, isTold }: Reading,
+    { torn, whole }: { readonly torn: number; readonly whole: number },
+    next: Segment | undefined,
+  ): void {
+    const { first, file } = segment
+    // What is behind the checkpoint may be under way just now, in part.
+    const settled = next?.first ?? Math.min(this.#checkpoint?.size ?? 0, first + (leaves?.count ?? 0))
+    if (first + line < settled) {
+      this.#isAsWritten = false
+      const message = `\`${file}\` has ${line} entries, and had ${settled - first}`
+      if (!isTold) this.#fault({ code: 'missing', entry: first + line, file, line: line + 1, message })
+    }
+    if (next !== undefined && (torn > 0 || whole < (next.previousBytes ?? 0))) {
+      const message = `\`${file}\` does not end with a whole line of its own`
+      this.#fault({ code: torn > 0 ? 'added' : 'missing', file, entry: this.#tree.size, message })
+    }
   }
 }
 
@@ -232,7 +315,12 @@ function believed(note: Buffer, keys: readonly NoteKey[]): Believed {
   return { ...parseCheckpoint(parsed.text), signers: signers.map(({ name, id }) => `${name}+${id}`) }
 }
 
-function leavesOf(folder: string, { file }: Segment): { readonly count: number; at(index: number): Digest | undefined } | undefined {
+interface WrittenLeaves {
+  readonly count: number
+  at(index: number): Digest | undefined
+}
+
+function leavesOf(folder: string, { file }: Segment): WrittenLeaves | undefined {
   const path = join(folder, leavesName(file))
   if (!existsSync(path)) return undefined
   const bytes = readFileSync(path)

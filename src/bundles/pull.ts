@@ -1,9 +1,11 @@
 // Bundles from a server, by OPA's protocol: polled with an ETag, or held open by a server that can (long polling). Not what
 // happens to an archive: it is handed on.
 // @see https://www.openpolicyagent.org/docs/management-bundles
+
 import { readFileSync } from 'node:fs'
 import { PdpError, toPdpError } from '../errors.ts'
 import { type ClientTls, readBody, sendTo } from '../network/client.ts'
+import { growingPauseMs } from '../network/growing-pause.ts'
 
 export interface PullOptions {
   readonly url: string
@@ -97,9 +99,7 @@ export function pull(options: PullOptions, take: (archive: Buffer) => Promise<vo
 
   async function pause(failures: number): Promise<void> {
     const { minDelayMs, maxDelayMs } = options
-    const delay = Math.min(maxDelayMs, minDelayMs * 2 ** Math.min(failures, 16))
-    // Many services that lost their server at one time should not all come back at one time.
-    const ms = delay * (0.5 + Math.random() / 2)
+    const ms = growingPauseMs(failures, minDelayMs, maxDelayMs)
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, ms)
       closing.signal.addEventListener('abort', () => {

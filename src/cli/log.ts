@@ -109,12 +109,13 @@ async function verify(folder = defaultFolder, options: VerifyOptions): Promise<v
 }
 
 function printReport(
-  { entries, segments, root, checkpoint, unsigned, faults, inclusion }: LogReport,
+  { entries, segments, retired, root, checkpoint, unsigned, faults, inclusion }: LogReport,
   isOwnKey: boolean,
   hasEarlier: boolean,
 ) {
   for (const { code, message, id } of faults) print(`${paint('red', code)}: ${message}${id === undefined ? '' : `, record ${id}`}`)
   print(`${entries.toLocaleString('en')} entries in ${segments} segment${segments === 1 ? '' : 's'}, root ${root}`)
+  if (retired > 0) print(`the first ${retired.toLocaleString('en')} are kept no longer, as the log says: of them there are the hashes`)
   if (checkpoint !== undefined)
     print(`signed for ${checkpoint.size.toLocaleString('en')} by ${checkpoint.signers.join(', ')}; ${unsigned} not yet`)
   if (inclusion !== undefined)

@@ -1,5 +1,6 @@
 // What a service tells of its changes, heard over one stream that is opened again when it breaks off or falls silent. Not what a change
 // means: that is for who listens.
+import { growingPauseMs } from './growing-pause.ts'
 import type { Way } from './way.ts'
 
 export interface ChangeListener {
@@ -84,7 +85,7 @@ export class ChangeStream {
         attempt.abort()
       }
       if (this.#closing.signal.aborted) return
-      const delay = Math.min(maxDelayMs, minDelayMs * 2 ** Math.min(failures, 10)) * (0.5 + Math.random() / 2)
+      const delay = growingPauseMs(failures, minDelayMs, maxDelayMs)
       await new Promise((resolve) => setTimeout(resolve, delay))
     }
   }

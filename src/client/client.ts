@@ -1,6 +1,8 @@
 // The client: gathers the calls of a turn, sends them, and sends them again where that helps and time is left.
+
 import { type Answer, denied, type Question, readAnswer } from './answer.ts'
 import { Endpoints } from './endpoints.ts'
+import { growingPauseMs } from './growing-pause.ts'
 import { type KeepOptions, KeptAnswers } from './kept.ts'
 import { readText, type Way, type WayOptions, wayTo } from './way.ts'
 
@@ -308,6 +310,6 @@ function bodyOf(waiting: readonly Waiting[], { policy, token, minEpoch }: CallOp
 
 /** Longer with each attempt, and never the same for two clients. */
 function pause(attempt: number, leftMs: number): Promise<void> {
-  const ms = Math.min(maxDelayMs, minDelayMs * 2 ** attempt) * (0.5 + Math.random() / 2)
+  const ms = growingPauseMs(attempt, minDelayMs, maxDelayMs)
   return new Promise((resolve) => setTimeout(resolve, Math.max(0, Math.min(ms, leftMs))))
 }

@@ -29,8 +29,8 @@ export function crossChecks(config: Config): Finding[] {
       faults.push({ code: 'config', message: `gateways.trustedProxies: \`${proxy}\` is no address and no network` })
     }
   }
-  const sinks = config.decisionLog.sinks.map(({ name }) => name)
-  if (new Set(sinks).size < sinks.length) faults.push({ code: 'config', message: 'decisionLog.sinks: a name is given twice' })
+  const sinks = [...config.decisionLog.sinks, ...config.decisionLog.checkpointSinks].map(({ name }) => name)
+  if (new Set(sinks).size < sinks.length) faults.push({ code: 'config', message: 'decisionLog: a name of sinks is given twice' })
   const ids = new Set(config.keys.map(({ id }) => id))
   if (ids.size < config.keys.length) faults.push({ code: 'config', message: 'keys: an ID is given twice' })
   for (const { name, signature } of config.bundles) {

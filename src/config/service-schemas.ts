@@ -149,21 +149,35 @@ export const authzenSchema = z.strictObject({
     .describe('Private key in PEM (Ed25519, P-256, P-384, RSA) that signs the metadata. Default: they are not signed.'),
 })
 
+const sinkName = z.string().regex(/^[a-z0-9][a-z0-9-]{0,31}$/, 'small letters, digits and `-`, at most 32')
+const sinkTls = z
+  .strictObject({ caFile: z.string().min(1), certFile: z.string().min(1), keyFile: z.string().min(1) })
+  .partial()
+  .optional()
+
 const sinkSchema = z
   .strictObject({
-    name: z.string().regex(/^[a-z0-9][a-z0-9-]{0,31}$/, 'small letters, digits and `-`, at most 32'),
+    name: sinkName,
     type: z.enum(['stdout', 'http', 'opa', 'otlp', 'syslog']),
     url: z.url({ protocol: /^(?:https?|tcp|tls)$/ }).optional(),
     tokenFile: z.string().min(1).optional(),
-    tls: z
-      .strictObject({ caFile: z.string().min(1), certFile: z.string().min(1), keyFile: z.string().min(1) })
-      .partial()
-      .optional(),
+    tls: sinkTls,
   })
   .refine(({ type, url }) => (type === 'stdout') === (url === undefined), { message: '`url` is for all but `stdout`' })
   .refine(({ type, url = '' }) => type === 'stdout' || /^(?:tcp|tls):/.test(url) === (type === 'syslog'), {
     message: '`tcp:` or `tls:` is for `syslog`, http or https for the others',
   })
+
+const checkpointSinkSchema = z
+  .strictObject({
+    name: sinkName,
+    url: z.url({ protocol: /^https?$/ }).optional(),
+    file: z.string().min(1).optional(),
+    tokenFile: z.string().min(1).optional(),
+    tls: sinkTls,
+    intervalMs: positive.max(86_400_000).default(60_000),
+  })
+  .refine(({ url, file }) => (url === undefined) !== (file === undefined), { message: 'either `url` or `file`' })
 
 export const decisionLogSchema = z.strictObject({
   folder: z.string().min(1).optional().describe('Folder of the records. Default: `decisions` in the state folder.'),
@@ -212,6 +226,18 @@ export const decisionLogSchema = z.strictObject({
     .default([])
     .describe(
       'Where records go beside the log, each at least once and never before they are written: `name`, `type` (`stdout`; `http`, lines of JSON; `opa`, OPA’s protocol for decision logs; `otlp`; `syslog`, RFC 5424), `url` (`tcp:` or `tls:` for syslog), `tokenFile`, `tls` with `caFile`, `certFile`, `keyFile`.',
+    ),
+  checkpointSinks: z
+    .array(checkpointSinkSchema)
+    .default([])
+    .describe(
+      'Where signed checkpoints are kept beside the log, since only who has an earlier one finds that a log was rolled back or rewritten by somebody with its key: `name`, `url` (each is posted as text) or `file` (each is added at its end), `intervalMs` at least between two (a minute), `tokenFile`, `tls`.',
+    ),
+  retention: z
+    .strictObject({ maxAgeMs: positive.min(1_000).optional(), maxBytes: positive.min(1_048_576).optional() })
+    .optional()
+    .describe(
+      'How long records are kept: whole files whose records are all older than `maxAgeMs`, or the oldest while there are more than `maxBytes`, are removed, once the sinks have them. The hashes of their entries stay, and a record says what was removed. Default: everything is kept.',
     ),
   maxInputBytes: positive.default(256 * 2 ** 10).describe('Inputs larger than this are recorded by their hash. Bytes.'),
   mask: z

@@ -1,10 +1,12 @@
 // Copies of the service's bundles that answer in this process: got when the service tells of a new epoch, verified, loaded beside the
 // one that answers, swapped in. One that cannot be had leaves the one before, and the service is asked before long.
+
 import { partsOf } from '../bundle-parts.ts'
 import type { BundleSigners } from '../bundle-signers.ts'
 import { refusedFrom } from '../bundle-signers.ts'
 import { readArchive } from '../bundles/archive.ts'
 import { bundleOf } from '../bundles/read-bundle.ts'
+import { growingPauseMs } from '../client/growing-pause.ts'
 import type { Way } from '../client/way.ts'
 import type { BundleRules } from '../config.ts'
 import { PdpError, toPdpError } from '../errors.ts'
@@ -85,7 +87,7 @@ export class BundleCopy {
         if (this.#isClosed) break
         this.#isStale = true
         if (failures++ === 0) this.#options.onError(toPdpError(thrown))
-        const ms = Math.min(maxDelayMs, minDelayMs * 2 ** Math.min(failures, 10)) * (0.5 + Math.random() / 2)
+        const ms = growingPauseMs(failures, minDelayMs, maxDelayMs)
         await new Promise<void>((resolve) => setTimeout(resolve, ms).unref())
         // Without anything that is known there is nothing to get: the next news begin anew.
         if (this.#options.facts.rules === undefined) break

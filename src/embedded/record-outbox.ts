@@ -1,7 +1,9 @@
 // The way of records to the service's decision log: gathered, sent in batches, sent again until they are taken. While there is no room, or
 // the service does not take them, nothing is decided here.
+
 import type { DecisionLog } from '../audit/decision-log.ts'
 import { LineChunks } from '../audit/line-chunks.ts'
+import { growingPauseMs } from '../client/growing-pause.ts'
 import type { Way } from '../client/way.ts'
 
 const sendAfterMs = 100
@@ -78,7 +80,7 @@ export class RecordOutbox implements DecisionLog {
         continue
       }
       if (failures++ === 0) this.#onError(failure)
-      const ms = Math.min(maxDelayMs, minDelayMs * 2 ** Math.min(failures, 10)) * (0.5 + Math.random() / 2)
+      const ms = growingPauseMs(failures, minDelayMs, maxDelayMs)
       await new Promise<void>((resolve) => setTimeout(resolve, ms))
     }
     this.#sending = undefined

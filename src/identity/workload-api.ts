@@ -2,9 +2,11 @@
 // Unix socket, for as long as the service runs. Each message is all that there is: what it does not name is over.
 //
 // INVARIANT: what the agent takes back is not used any longer; what it is merely silent about is, until it expires.
+
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { Client, type ClientReadableStream, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js'
 import { PdpError } from '../errors.ts'
+import { growingPauseMs } from '../network/growing-pause.ts'
 import { readWorkloadUpdate, splitCertificates, type WorkloadUpdate } from './workload-messages.ts'
 import { revocationListOf } from './x509.ts'
 import type { TrustBundle } from './x509-svid.ts'
@@ -85,8 +87,7 @@ export class WorkloadApi {
     })
     stream.on('close', () => {
       if (this.#isClosed) return
-      const delay = Math.min(maxDelayMs, minDelayMs * 2 ** Math.min(this.#failures++, 16))
-      this.#timer = setTimeout(() => this.#follow(), delay * (0.5 + Math.random() / 2))
+      this.#timer = setTimeout(() => this.#follow(), growingPauseMs(this.#failures++, minDelayMs, maxDelayMs))
     })
   }
 

@@ -1,10 +1,12 @@
 // Follows the decision log from a cursor that is kept beside it, and hands its lines on, in order: each at least once, also across restarts.
 // Never holds up an answer: it reads what is written. What a sink refuses for good is put aside where it can be seen, and the rest goes on.
+
 import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { appendSynced, writeWhole } from '../audit/durable-files.ts'
 import { listSegments, nextLines, type Place } from '../audit/log-files.ts'
+import { growingPauseMs } from '../network/growing-pause.ts'
 
 /** Takes lines on; resolves when they have arrived. */
 export type Deliver = (lines: readonly string[], signal: AbortSignal) => Promise<void>
@@ -62,6 +64,11 @@ export class LogFollower {
       .reduce((sum, file) => sum + statSync(join(folder, file)).size - (file === cursor?.file ? cursor.bytes : 0), 0)
   }
 
+  /** The segment that is read, or will be; the empty text: the oldest that is there. */
+  get readFrom(): string {
+    return this.#cursor?.file ?? ''
+  }
+
   /** Ends what is under way; what was not handed on is, after the next start. */
   async close(): Promise<void> {
     this.#closing.abort()
@@ -85,7 +92,7 @@ export class LogFollower {
         if (this.#closing.signal.aborted) return
         this.counts.failures++
         if (failures++ === 0) onError(error as Error)
-        await this.#pause(Math.min(maxDelayMs, minDelayMs * 2 ** Math.min(failures, 10)) * (0.5 + Math.random() / 2))
+        await this.#pause(growingPauseMs(failures, minDelayMs, maxDelayMs))
       }
     }
   }

@@ -4,12 +4,11 @@ import { readFileSync } from 'node:fs'
 import { connect as connectTcp, type Socket } from 'node:net'
 import { hostname } from 'node:os'
 import { connect as connectTls } from 'node:tls'
-import { promisify } from 'node:util'
-import { gzip } from 'node:zlib'
 import { membersOf } from '../decision/json-text.ts'
-import { type ClientTls, readBody, sendTo } from '../network/client.ts'
+import type { ClientTls } from '../network/client.ts'
 import { version } from '../version.ts'
-import { type Deliver, Refused } from './follower.ts'
+import type { Deliver } from './follower.ts'
+import { post } from './post.ts'
 
 export interface SinkOptions {
   readonly type: 'stdout' | 'http' | 'opa' | 'otlp' | 'syslog'
@@ -25,11 +24,9 @@ export interface Sink {
   close(): void
 }
 
-const compress = promisify(gzip)
-const maxAnswerBytes = 65_536
-
 export function createSink(options: SinkOptions): Sink {
-  const { type, url = '' } = options
+  const { type, url = '', tokenFile, tls } = options
+  const to = { url, tokenFile, tls }
   const without = (deliver: Deliver): Sink => ({ deliver, close: () => {} })
   switch (type) {
     case 'stdout':
@@ -38,37 +35,19 @@ export function createSink(options: SinkOptions): Sink {
           new Promise((resolve, reject) => process.stdout.write(`${lines.join('\n')}\n`, (error) => (error ? reject(error) : resolve()))),
       )
     case 'http':
-      return without((lines, signal) => post(url, 'application/x-ndjson', `${lines.join('\n')}\n`, options, signal))
+      return without((lines, signal) => post(to, 'application/x-ndjson', `${lines.join('\n')}\n`, signal))
     case 'opa':
       return without((lines, signal) => {
         const events = lines.flatMap((line) => opaEvent(line) ?? [])
-        return events.length === 0 ? Promise.resolve() : post(url, 'application/json', `[${events.join(',')}]`, options, signal)
+        return events.length === 0 ? Promise.resolve() : post(to, 'application/json', `[${events.join(',')}]`, signal)
       })
     case 'otlp':
-      return without((lines, signal) => post(`${url.replace(/\/+$/, '')}/v1/logs`, 'application/json', otlpLogs(lines), options, signal))
+      return without((lines, signal) =>
+        post({ ...to, url: `${url.replace(/\/+$/, '')}/v1/logs` }, 'application/json', otlpLogs(lines), signal),
+      )
     case 'syslog':
-      return new Syslog(url, options.tls)
+      return new Syslog(url, tls)
   }
-}
-
-/** Statuses that say that these lines, as they are, will never be taken. */
-const refusing: ReadonlySet<number> = new Set([400, 413, 422])
-
-/** @throws Refused; Error for what may work later */
-async function post(url: string, contentType: string, text: string, { tokenFile, tls }: SinkOptions, signal: AbortSignal): Promise<void> {
-  const body = await compress(text)
-  const headers = {
-    'content-type': contentType,
-    'content-encoding': 'gzip',
-    'content-length': String(body.length),
-    ...(tokenFile !== undefined && { authorization: `Bearer ${readFileSync(tokenFile, 'utf8').trim()}` }),
-  }
-  const response = await sendTo(url, { method: 'POST', headers, body, tls, signal })
-  const { statusCode: status = 0 } = response
-  const answer = await readBody(response, maxAnswerBytes, () => new Error('its answer is too long'))
-  if (status >= 200 && status < 300) return
-  const what = `the sink \`${url}\` answers ${status}: ${answer.toString('utf8', 0, 256)}`
-  throw refusing.has(status) ? new Refused(what) : new Error(what)
 }
 
 /**

@@ -118,6 +118,24 @@ export const instruments = {
     attributes: ['sink'],
   },
   'verdict.sink.lag': { kind: 'gauge', unit: 'By', description: 'Of the log, what a sink has not taken yet', attributes: ['sink'] },
+  'verdict.checkpoint_sink.delivered': {
+    kind: 'counter',
+    unit: '{checkpoint}',
+    description: 'Signed checkpoints that a sink has taken',
+    attributes: ['sink'],
+  },
+  'verdict.checkpoint_sink.failures': {
+    kind: 'counter',
+    unit: '{failure}',
+    description: 'What did not arrive and is told again',
+    attributes: ['sink'],
+  },
+  'verdict.checkpoint_sink.age': {
+    kind: 'gauge',
+    unit: 's',
+    description: 'Since a sink took a checkpoint, while there is a newer one; 0 where there is none',
+    attributes: ['sink'],
+  },
   'verdict.certificate.expires_in': {
     kind: 'gauge',
     unit: 's',
