@@ -128,7 +128,7 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
     const cacheCounts = { hits: 0, misses: 0, passed: 0 }
     const guarded = withIsolation(cached(budgeted, bundles, cache, cacheCounts), state.isolations)
     const sealer = await openSealer(config, recordsFolder, (error) =>
-      log.error({ cause: error.message }, 'a new key for the decision log cannot be made; the one before is used'),
+      log.error({ cause: error.message }, 'keys of the decision log cannot be changed; the one before is used'),
     )
     closers.push(() => sealer?.close())
     const writeRecord = createRecordWriter({
@@ -306,7 +306,7 @@ async function openSealer({ decisionLog }: Config, folder: string, onError: (err
   const { encryption } = decisionLog
   if (encryption === undefined) return undefined
   const recipients = encryption.recipients.map(({ id, file }) => readRecipient(id, readText(file, 'decisionLog.encryption')))
-  return Sealer.open(folder, recipients, encryption.rotateMs, onError)
+  return Sealer.open({ folder, recipients, rotateMs: encryption.rotateMs, keepMs: encryption.keepMs, onError })
 }
 
 /** @throws PdpError ERR_CONFIG_INVALID */

@@ -181,6 +181,26 @@ describe('encrypted values', () => {
     ).toEqual(['canary', 'canary', 'canary'])
   })
 
+  test('are gone for everybody when their key is destroyed, so long after it was used', async () => {
+    const keys = files()
+    const recipients = [{ id: 'ec', file: `${keys}/ec.pub` }]
+    const encryption = { pointers: ['/input/context'], recipients, rotateMs: 1_000, keepMs: 2_000 }
+    const service = await startTestService({ 'p.rego': rego }, { 'decisionLog.encryption': encryption })
+    await ask(service)
+    const [firstKey] = readdirSync(join(folderOf(service), 'keys')) as [string]
+    await new Promise((resolve) => setTimeout(resolve, 2_300))
+    expect(readdirSync(join(folderOf(service), 'keys'))).toContain(firstKey)
+    await new Promise((resolve) => setTimeout(resolve, 2_000))
+    await ask(service)
+    const left = readdirSync(join(folderOf(service), 'keys'))
+    expect(left).not.toContain(firstKey)
+    expect(left.length).toBeGreaterThan(1)
+    await service.stop()
+    const { stderr } = await runCli(['log', 'decrypt', folderOf(service), '--key', `${keys}/ec.pem`])
+    expect(stderr).toBe('1 values in clear, 1 that these keys do not open\n')
+    verifies(service)
+  })
+
   test.each([
     ['a private key', 'private'],
     ['a key to sign with', 'ed25519'],

@@ -3,11 +3,11 @@
 // has erased what was encrypted under it, and the tree stays as it is.
 // @see RFC 7516 (JWE), RFC 7518 §4.5 (dir), §5.3 (A256GCM)
 import { createCipheriv, createHmac, createPublicKey, type KeyObject, randomBytes } from 'node:crypto'
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { GeneralEncrypt } from 'jose'
 import { PdpError } from '../errors.ts'
-import { writeWhole } from './durable-files.ts'
+import { syncFolder, writeWhole } from './durable-files.ts'
 import type { MaskRule } from './mask.ts'
 
 /** @param key secret; at least 32 bytes */
@@ -53,26 +53,33 @@ interface DataKey {
 /** Of the wrapped keys, in the folder of the log. */
 export const keysFolder = 'keys'
 
+export interface SealerOptions {
+  /** Of the log. */
+  readonly folder: string
+  readonly recipients: readonly Recipient[]
+  /** How long a data key is used. Milliseconds. */
+  readonly rotateMs: number
+  /** For so long what was encrypted can be read; then its key is destroyed, at the next change. Milliseconds; undefined: for ever. */
+  readonly keepMs: number | undefined
+  /** Told when a new key cannot be kept: the one before is used on. And when an old one cannot be destroyed. */
+  readonly onError: (error: Error) => void
+}
+
 /** Encrypts under a data key that is replaced now and then. */
 export class Sealer {
-  readonly #folder: string
-  readonly #recipients: readonly Recipient[]
+  readonly #options: SealerOptions
   readonly #timer: NodeJS.Timeout
   #current: DataKey
 
-  /**
-   * @param rotateMs how long a data key is used
-   * @param onError told when a new key cannot be kept: the one before is used on
-   */
-  static async open(folder: string, recipients: readonly Recipient[], rotateMs: number, onError: (error: Error) => void): Promise<Sealer> {
-    return new Sealer(folder, recipients, rotateMs, onError, await makeKey(folder, recipients))
+  static async open(options: SealerOptions): Promise<Sealer> {
+    return new Sealer(options, await makeKey(options.folder, options.recipients))
   }
 
-  private constructor(folder: string, recipients: readonly Recipient[], rotateMs: number, onError: (error: Error) => void, first: DataKey) {
-    this.#folder = folder
-    this.#recipients = recipients
+  private constructor(options: SealerOptions, first: DataKey) {
+    this.#options = options
     this.#current = first
-    this.#timer = setInterval(() => void this.#rotate().catch(onError), rotateMs).unref()
+    this.#destroyOld()
+    this.#timer = setInterval(() => void this.#rotate().catch(options.onError), options.rotateMs).unref()
   }
 
   /** A compact JWE of the JSON text of a value. */
@@ -86,12 +93,34 @@ export class Sealer {
   }
 
   async #rotate(): Promise<void> {
-    this.#current = await makeKey(this.#folder, this.#recipients)
+    const { folder, recipients } = this.#options
+    this.#current = await makeKey(folder, recipients)
+    this.#destroyOld()
+  }
+
+  #destroyOld(): void {
+    const { folder, rotateMs, keepMs, onError } = this.#options
+    if (keepMs === undefined) return
+    try {
+      destroyKeys(join(folder, keysFolder), Date.now() - rotateMs - keepMs)
+    } catch (error) {
+      onError(error as Error)
+    }
   }
 
   close(): void {
     clearInterval(this.#timer)
   }
+}
+
+/** @throws errors of the file system */
+function destroyKeys(folder: string, madeBeforeMs: number): void {
+  for (const name of readdirSync(folder)) {
+    if (!/^[0-9a-f]{16}\.json$/.test(name)) continue
+    const { made_at } = JSON.parse(readFileSync(join(folder, name), 'utf8')) as { readonly made_at?: string }
+    if (Date.parse(made_at ?? '') < madeBeforeMs) rmSync(join(folder, name))
+  }
+  syncFolder(folder)
 }
 
 /** What is encrypted under a key can be read again only where the wrapped key is on the disk. */

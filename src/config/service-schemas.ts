@@ -216,10 +216,11 @@ export const decisionLogSchema = z.strictObject({
       pointers: z.array(jsonPointer).min(1),
       recipients: z.array(z.strictObject({ id: z.string().regex(/^[\x21-\x7e]{1,128}$/), file: z.string().min(1) })).min(1),
       rotateMs: positive.min(1_000).default(86_400_000),
+      keepMs: positive.optional(),
     })
     .optional()
     .describe(
-      'Values that only `recipients` read (`id`, and `file` with a public key in PEM: RSA, P-256, P-384, P-521, X25519): each becomes a JWE under a data key, replaced after `rotateMs` (a day), which lies wrapped in `keys` beside the log.',
+      'Values that only `recipients` read (`id`, and `file` with a public key in PEM: RSA, P-256, P-384, P-521, X25519): each becomes a JWE under a data key, replaced after `rotateMs` (a day), which lies wrapped in `keys` beside the log. With `keepMs` a data key is destroyed so long after its last use, and with it what it encrypted.',
     ),
   sinks: z
     .array(sinkSchema)
