@@ -14,7 +14,7 @@ import { WorkloadApi } from './identity/workload-api.ts'
 import type { ActiveBundles } from './policy/active-bundles.ts'
 import { rolesByPolicy } from './policy-roles.ts'
 import { createSubjectTokens, type SubjectTokens } from './subject-tokens.ts'
-import type { TokenStores } from './token-verifier.ts'
+import type { IssuerNews, TokenStores } from './token-verifier.ts'
 import type { Admission, AdmissionOutcome } from './transport/admission.ts'
 import type { TlsSettings } from './transport/secure-connections.ts'
 
@@ -59,6 +59,7 @@ export async function createCallerIdentity(
   { adminToken, hosts, isolations, seen }: CallerFacts,
   bundles: ActiveBundles,
   log: IdentityLog,
+  onAsked: IssuerNews['onAsked'],
 ): Promise<CallerIdentity> {
   const configured = callersOf(config)
   const callers = createCallers(configured, adminToken)
@@ -74,7 +75,7 @@ export async function createCallerIdentity(
   const count = (outcome: AdmissionOutcome) => void counts.requests[outcome]++
   const domains = new TrustDomains(config.authentication.trustDomains)
   const { tls, close } = await createTls(config, domains, log, counts.handshakes)
-  const onError = (message: string) => log.error({ code: 'ERR_TOKEN_INVALID' }, message)
+  const news = { onAsked, onError: (message: string) => log.error({ code: 'ERR_TOKEN_INVALID' }, message) }
   const closers = [close]
   const closeAll = () => {
     for (const one of closers.splice(0).reverse()) one()
@@ -88,8 +89,8 @@ export async function createCallerIdentity(
   let callerTokens: ClosableCallerTokens
   let subjects: SubjectTokens
   try {
-    callerTokens = await opened(createCallerTokens(config, hosts, domains, stores, onError))
-    subjects = await opened(createSubjectTokens(config, domains, stores, onError))
+    callerTokens = await opened(createCallerTokens(config, hosts, domains, stores, news))
+    subjects = await opened(createSubjectTokens(config, domains, stores, news))
   } catch (thrown) {
     closeAll()
     throw thrown

@@ -4,7 +4,7 @@ import { PdpError } from './errors.ts'
 import { Nonces, type Proof, type ProofRules, verifyProof } from './identity/dpop.ts'
 import { checkBinding, refused } from './identity/jwt.ts'
 import type { TrustDomains } from './identity/trust-domains.ts'
-import { createTokenVerifier, svidKeysOf, type TokenStores } from './token-verifier.ts'
+import { createTokenVerifier, type IssuerNews, svidKeysOf, type TokenStores } from './token-verifier.ts'
 import type { AdmittedToken, CallerTokens, ShownToken } from './transport/admission.ts'
 
 export interface ClosableCallerTokens {
@@ -24,11 +24,11 @@ export async function createCallerTokens(
   hosts: ReadonlySet<string> | undefined,
   domains: TrustDomains,
   stores: TokenStores,
-  onError: (message: string) => void,
+  news: IssuerNews,
 ): Promise<ClosableCallerTokens> {
   const { issuers, audiences, dpop } = authentication
   const tokenRules = { where: 'authentication.issuers', issuers, audiences, svidKeys: svidKeysOf(authentication, domains) }
-  const { verify, takesOpaque, ...verifier } = await createTokenVerifier(tokenRules, stores, onError)
+  const { verify, takesOpaque, ...verifier } = await createTokenVerifier(tokenRules, stores, news)
   const proofRules: ProofRules | undefined = dpop.enabled
     ? {
         ...dpop,

@@ -40,6 +40,7 @@ import { type Shadows, shadowed } from './policy/shadowed.ts'
 import { Toolchain } from './rego/toolchain.ts'
 import { observeService } from './service-metrics.ts'
 import { StateFolder } from './state/state-folder.ts'
+import { contentTypes, expose, expositionFor } from './telemetry/exposition.ts'
 import { measured } from './telemetry/measured.ts'
 import { boundsOf, Metrics, record } from './telemetry/metrics.ts'
 import type { Otlp } from './telemetry/otlp.ts'
@@ -141,12 +142,15 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
       log.error({ cause: (error.cause as Error | undefined)?.stack }, 'internal error'),
     )
 
+    const metrics = new Metrics()
+    const issuerBounds = boundsOf('verdict.issuer.request.duration')
     const { isolations, seen } = state
     const callerFacts = { adminToken: state.adminToken(), hosts: servedHosts(config), isolations, seen }
-    const identity = await createCallerIdentity(config, callerFacts, bundles, log)
+    const identity = await createCallerIdentity(config, callerFacts, bundles, log, (request, ms, isAnswered) =>
+      record(metrics.cell('verdict.issuer.request.duration', request, isAnswered ? 'ok' : 'failed'), issuerBounds, ms / 1_000),
+    )
     closers.push(() => identity.close())
     const { mayDiffer } = config.authentication.subjects
-    const metrics = new Metrics()
     const otlp = await openOtlp(config, metrics, startedAt.getTime())
     if (otlp !== undefined) closers.push(() => otlp.close())
     const decider = withSubjectTokens(measured(shadowed(inner, shadows), metrics, otlp?.spans), {
@@ -248,7 +252,10 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
       isolationAdmin: createIsolationAdmin(state.isolations, store, config.authentication.releaseByAnother),
       info,
       checkpoint: () => readCheckpoint(recordsFolder),
-      metrics: textOf(metrics, config.labels, startedAt.getTime()),
+      metrics: (accept) => {
+        const format = expositionFor(accept)
+        return { contentType: contentTypes[format], text: expose(metrics, config.labels, format) }
+      },
       onAnswered: (route, status, ms) =>
         record(metrics.cell('http.server.request.duration', route, String(status)), durationBounds, ms / 1_000),
       recordReuses: (caller, reuses) =>
@@ -259,7 +266,11 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
       candidates: () => bundles.candidates(),
       authzen: { publicUrl: config.authzen.publicUrl, metadataKey: () => metadataKey },
     })
-    const grpc = createGrpcServer(doors)
+    const callBounds = boundsOf('rpc.server.call.duration')
+    const grpc = createGrpcServer({
+      ...doors,
+      onAnswered: (method, status, ms) => record(metrics.cell('rpc.server.call.duration', method, status), callBounds, ms / 1_000),
+    })
     await listen(http.app, config)
     closers.push(async () => {
       draining = true
@@ -322,17 +333,6 @@ function replacements({ decisionLog }: Config, sealer: Sealer | undefined): Mask
   if (encryption !== undefined && sealer !== undefined)
     rules.push(...encryption.pointers.map((pointer) => ({ pointer, replace: sealer.seal })))
   return rules
-}
-
-/** OpenTelemetry takes a second to load, which only those wait for who ask for it. */
-function textOf(metrics: Metrics, labels: Config['labels'], startedAtMs: number): () => Promise<string> {
-  let text: Promise<() => Promise<string>> | undefined
-  return async () => {
-    text ??= import('./telemetry/metric-data.ts').then(({ metricProducer, prometheusText }) =>
-      prometheusText(metricProducer(metrics, labels, startedAtMs)),
-    )
-    return (await text)()
-  }
 }
 
 /** The exporter is loaded only where there is a collector. */

@@ -5,7 +5,7 @@ import type { Config } from './config.ts'
 import { membersOf, parsePointer, toSingleLine } from './decision/json-text.ts'
 import type { JsonText, VerifiedSubject } from './decision/request.ts'
 import type { TrustDomains } from './identity/trust-domains.ts'
-import { createTokenVerifier, svidKeysOf, type TokenStores, type VerifiedToken } from './token-verifier.ts'
+import { createTokenVerifier, type IssuerNews, svidKeysOf, type TokenStores, type VerifiedToken } from './token-verifier.ts'
 
 export interface SubjectTokens {
   /** Undefined: no issuer is configured. @throws PdpError ERR_TOKEN_INVALID, ERR_REVOKED, ERR_REPLAYED, ERR_OVERLOADED */
@@ -23,7 +23,7 @@ export async function createSubjectTokens(
   { authentication }: Config,
   domains: TrustDomains,
   stores: TokenStores,
-  onError: (message: string) => void,
+  news: IssuerNews,
 ): Promise<SubjectTokens> {
   const { issuers, audiences } = authentication.subjects
   const svidKeys = audiences.length === 0 ? undefined : svidKeysOf(authentication, domains)
@@ -31,7 +31,7 @@ export async function createSubjectTokens(
     verify,
     takesOpaque: _,
     ...verifier
-  } = await createTokenVerifier({ where: 'authentication.subjects.issuers', issuers, audiences, svidKeys }, stores, onError)
+  } = await createTokenVerifier({ where: 'authentication.subjects.issuers', issuers, audiences, svidKeys }, stores, news)
   const claims = new Map(issuers.map((one) => [one.issuer, one.claims]))
   return {
     ...verifier,

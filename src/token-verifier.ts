@@ -57,7 +57,13 @@ export interface TokenVerifier {
   close(): void
 }
 
-type ErrorLog = (message: string) => void
+/** What is told of issuers that are asked for something. */
+export interface IssuerNews {
+  /** What failed. */
+  onError(message: string): void
+  /** How long a request took, in milliseconds, and whether there was an answer that can be used. */
+  onAsked(request: 'jwks' | 'introspection', ms: number, isAnswered: boolean): void
+}
 
 /** What is known of tokens beside what they say. */
 export interface TokenStores {
@@ -69,9 +75,9 @@ export interface TokenStores {
 export async function createTokenVerifier(
   { where, audiences, issuers, svidKeys }: TokenRules,
   { isolations, seen }: TokenStores,
-  onError: ErrorLog,
+  news: IssuerNews,
 ): Promise<TokenVerifier> {
-  const sources = new Map(issuers.map((one) => [one.issuer, sourceOf(one, where, onError)]))
+  const sources = new Map(issuers.map((one) => [one.issuer, sourceOf(one, where, news)]))
   const rules = new Map<unknown, IssuerRules>(
     issuers.map((one) => [
       one.issuer,
@@ -175,12 +181,14 @@ interface Source extends Pick<IssuerRules, 'keys' | 'inspect'> {
 }
 
 /** How tokens of an issuer are verified. */
-function sourceOf(rules: TokenRules['issuers'][number], where: string, onError: ErrorLog): Source {
+function sourceOf(rules: TokenRules['issuers'][number], where: string, news: IssuerNews): Source {
+  const { onError } = news
+  const onAsked = (request: 'jwks' | 'introspection') => (ms: number, isAnswered: boolean) => news.onAsked(request, ms, isAnswered)
   const { issuer, jwksUrl, jwksFile, introspection, refreshMs, cooldownMs, maxStaleMs, timeoutMs } = rules
   if (introspection !== undefined) {
     const { keyFile, keyAlgorithm, keyId, audience = issuer, ...known } = introspection
     const key = keyFile === undefined ? undefined : { file: keyFile, algorithm: keyAlgorithm, id: keyId }
-    const asked = new Introspection({ ...known, key, audience, timeoutMs, onError })
+    const asked = new Introspection({ ...known, key, audience, timeoutMs, onError, onAsked: onAsked('introspection') })
     return {
       keys: async () => undefined,
       inspect: (token, nowMs) => asked.inspect(token, nowMs),
@@ -190,7 +198,7 @@ function sourceOf(rules: TokenRules['issuers'][number], where: string, onError: 
     }
   }
   if (jwksUrl !== undefined) {
-    const remote = new RemoteKeys({ url: jwksUrl, refreshMs, cooldownMs, maxStaleMs, timeoutMs, onError })
+    const remote = new RemoteKeys({ url: jwksUrl, refreshMs, cooldownMs, maxStaleMs, timeoutMs, onError, onAsked: onAsked('jwks') })
     return {
       keys: (isKnown) => remote.get(isKnown),
       inspect: undefined,

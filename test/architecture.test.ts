@@ -66,7 +66,6 @@ const owners: Readonly<Record<string, readonly string[]>> = {
   'lru-cache': ['identity/introspection.ts', 'policy/decision-store.ts', 'policy/patterns.ts', 'policy/remembered-calls.ts'],
   'node:sqlite': ['state'],
   '@opentelemetry/api': ['telemetry/metric-data.ts', 'telemetry/otlp.ts'],
-  '@opentelemetry/exporter-prometheus': ['telemetry/metric-data.ts'],
   '@opentelemetry/resources': ['telemetry/metric-data.ts'],
   '@opentelemetry/sdk-metrics': ['telemetry/metric-data.ts', 'telemetry/otlp.ts'],
   '@opentelemetry/sdk-node': ['telemetry/otlp.ts'],

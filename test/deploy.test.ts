@@ -7,10 +7,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, describe, expect, test } from '@jest/globals'
 import { parse } from 'yaml'
 import { loadConfig } from '../src/config.ts'
-import { prometheusName } from '../src/telemetry/metric-data.ts'
+import { prometheusName } from '../src/telemetry/exposition.ts'
 import { type InstrumentName, instruments } from '../src/telemetry/metrics.ts'
 import { freePort } from './support/ports.ts'
-import { question, startTestService } from './support/service.ts'
+import { metricsOf, question, startTestService } from './support/service.ts'
 import { tempFolder } from './support/temp-folder.ts'
 
 const root = resolve(import.meta.dirname, '..')
@@ -23,7 +23,7 @@ const names = new Set(
     return instruments[name].kind === 'histogram' ? [`${known}_bucket`, `${known}_sum`, `${known}_count`] : [known]
   }),
 )
-const metricsIn = (text: string) => [...text.matchAll(/\b(?:verdict|process|http)_[a-z_0-9]+/g)].map(([name]) => name)
+const metricsIn = (text: string) => [...text.matchAll(/\b(?:verdict|process|http|rpc)_[a-z_0-9]+/g)].map(([name]) => name)
 const stops: (() => void)[] = []
 afterAll(() => {
   for (const stop of stops) stop()
@@ -108,9 +108,10 @@ withPrometheus(
       'p.rego': 'package p\n\n# METADATA\n# entrypoint: true\nallow if input.subject.id == "alice"\n',
     })
     const token = readFileSync(join(service.state, 'admin.token'), 'utf8').trim()
-    for (let i = 0; i < 5; i++) await service.decide({ ...question, subject: { type: 'user', id: i === 0 ? 'bob' : 'alice' } })
-    const text = await fetch(`${service.url}/metrics`, { headers: { authorization: `Bearer ${token}` } }).then((answer) => answer.text())
-    execFileSync(promtool as string, ['check', 'metrics'], { input: text })
+    const traceparent = `00-${'d'.repeat(32)}-${'b'.repeat(16)}-01`
+    for (let i = 0; i < 5; i++)
+      await service.decide({ ...question, subject: { type: 'user', id: i === 0 ? 'bob' : 'alice' } }, { traceparent })
+    execFileSync(promtool as string, ['check', 'metrics'], { input: await metricsOf(service) })
     const folder = tempFolder({ token })
     const scraped = yaml('deploy/prometheus/prometheus.yml')
     scraped.global = { scrape_interval: '1s', evaluation_interval: '1s' }
@@ -120,6 +121,7 @@ withPrometheus(
     writeFileSync(join(folder, 'prometheus.yml'), JSON.stringify(scraped))
     const port = await freePort()
     const args = [`--config.file=${folder}/prometheus.yml`, `--storage.tsdb.path=${folder}/data`, `--web.listen-address=127.0.0.1:${port}`]
+    args.push('--enable-feature=exemplar-storage')
     const child = spawn(prometheus as string, args, { stdio: 'ignore' })
     stops.push(() => void child.kill('SIGKILL'))
     const query = async (expr: string): Promise<string | undefined> => {
@@ -135,6 +137,9 @@ withPrometheus(
     expect(allowed).toBe('4')
     expect(await query('sum(verdict_decisions_total{outcome="deny"})')).toBe('1')
     expect(await query('up{job="verdict"}')).toBe('1')
+    const exemplars = `query=verdict_decision_duration_seconds_bucket&start=${Date.now() / 1_000 - 60}&end=${Date.now() / 1_000 + 60}`
+    const told = await fetch(`http://127.0.0.1:${port}/api/v1/query_exemplars?${exemplars}`).then((answer) => answer.text())
+    expect(told).toContain(`"trace_id":"${'d'.repeat(32)}"`)
     expect(await query('histogram_quantile(0.99, sum by (le) (verdict_decision_duration_seconds_bucket)) < 1')).toBeDefined()
     // A service that is gone is what an alert is for.
     await service.stop()

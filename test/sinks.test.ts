@@ -14,7 +14,7 @@ import { parseVerifier } from '../src/audit/tree/note.ts'
 import { verifyLog } from '../src/audit/verify-log.ts'
 import { loadConfig } from '../src/config.ts'
 import { runCli, startCli } from './support/cli.ts'
-import { readRecords, startTestService, type TestService } from './support/service.ts'
+import { metricsOf, readRecords, startTestService, type TestService } from './support/service.ts'
 import { tempFolder } from './support/temp-folder.ts'
 
 const policy = {
@@ -53,10 +53,6 @@ async function serve(port = 0, reply: (got: Got, response: ServerResponse) => vo
   await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
   servers.push(server)
   return { got, server, port: (server.address() as AddressInfo).port }
-}
-const metricsOf = async ({ url, state }: TestService) => {
-  const authorization = `Bearer ${readFileSync(join(state, 'admin.token'), 'utf8').trim()}`
-  return (await fetch(`${url}/metrics`, { headers: { authorization } })).text()
 }
 const lines = ({ text }: Got) => text.split('\n').filter(Boolean)
 const sinkOf = (type: string, url: string, more: object = {}) => ({

@@ -5,7 +5,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { z } from 'zod'
 import { recordSchema, recoveredRecordSchema, retiredRecordSchema, reuseRecordSchema } from '../src/audit/record-schema.ts'
 import { configSchema, listSettings } from '../src/config.ts'
-import { prometheusName } from '../src/telemetry/metric-data.ts'
+import { prometheusName } from '../src/telemetry/exposition.ts'
 import { type InstrumentName, instruments } from '../src/telemetry/metrics.ts'
 import { decideAnswerSchema, decideRequestSchema, errorAnswerSchema } from '../src/transport/decide-schema.ts'
 import { infoSchema } from '../src/transport/http/admin-routes.ts'
@@ -44,7 +44,8 @@ function metricsPage(): string {
   return `# Metrics and traces
 <!-- Made by \`npm run generate\` from src/telemetry/metrics.ts. -->
 
-\`GET /metrics\` has them in the text of Prometheus, for callers with the role \`audit\` (\`authorization\` with \`credentials_file\` in its
+\`GET /metrics\` has them in the text of Prometheus and as OpenMetrics, which adds to buckets of \`verdict.decision.duration\` the trace of a decision that
+fell into them (exemplars, where its caller samples), for callers with the role \`audit\` (\`authorization\` with \`credentials_file\` in its
 configuration). With \`telemetry.otlpUrl\` they go to a collector by OTLP, too, and a span \`decide\` for each decision whose caller samples its trace
 (\`traceparent\`), with the decision, its record's ID, the revision, and whether it was given again. What is not sampled costs nothing.
 

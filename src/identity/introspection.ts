@@ -29,6 +29,8 @@ export interface IntrospectionOptions {
   readonly timeoutMs: number
   /** Told of what failed. */
   readonly onError: (message: string) => void
+  /** Told of each request: how long it took, in milliseconds, and whether there was an answer that can be used. */
+  readonly onAsked?: ((ms: number, isAnswered: boolean) => void) | undefined
 }
 
 const maxAnswerBytes = 65_536
@@ -85,7 +87,9 @@ export class Introspection {
   }
 
   async #ask(token: string): Promise<JsonText> {
-    const { url, tls, timeoutMs, onError } = this.#options
+    const { url, tls, timeoutMs, onError, onAsked } = this.#options
+    const began = performance.now()
+    let isAnswered = false
     try {
       const signal = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(timeoutMs)])
       const body = new URLSearchParams({ token, token_type_hint: 'access_token', ...(await this.#credentials()) }).toString()
@@ -104,10 +108,14 @@ export class Introspection {
         throw new Error('its answer is not JSON')
       }
       const bytes = await readBody(response, maxAnswerBytes, () => new Error(`its answer has more than ${maxAnswerBytes} bytes`))
-      return activeClaims(decodeUtf8(bytes))
+      const claims = activeClaims(decodeUtf8(bytes))
+      isAnswered = true
+      return claims
     } catch (thrown) {
       if (!this.#closing.signal.aborted) onError(`tokens cannot be asked about at \`${url}\`: ${(thrown as Error).message}`)
       throw refused('not_verifiable', 'its issuer cannot be asked', thrown)
+    } finally {
+      onAsked?.(performance.now() - began, isAnswered)
     }
   }
 

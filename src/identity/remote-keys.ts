@@ -15,6 +15,8 @@ export interface RemoteKeysOptions {
   readonly timeoutMs: number
   /** Told of what failed; it is tried again. */
   readonly onError: (message: string) => void
+  /** Told of each request: how long it took, in milliseconds, and whether there were keys that can be used. */
+  readonly onAsked?: ((ms: number, isAnswered: boolean) => void) | undefined
 }
 
 const maxBytes = 1024 * 1024
@@ -76,8 +78,9 @@ export class RemoteKeys {
   }
 
   async #fetchOnce(): Promise<void> {
-    const { url, timeoutMs, onError } = this.#options
+    const { url, timeoutMs, onError, onAsked } = this.#options
     this.#triedAtMs = performance.now()
+    let isAnswered = false
     try {
       const signal = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(timeoutMs)])
       // Not where it redirects to: that is another server's word.
@@ -92,8 +95,11 @@ export class RemoteKeys {
       if (keys.size === 0) throw new Error('it has no key that can be used')
       this.#keys = keys
       this.#fetchedAtMs = performance.now()
+      isAnswered = true
     } catch (thrown) {
       if (!this.#closing.signal.aborted) onError(`the keys of \`${url}\` cannot be had: ${(thrown as Error).message}`)
+    } finally {
+      onAsked?.(performance.now() - this.#triedAtMs, isAnswered)
     }
   }
 

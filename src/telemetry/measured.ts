@@ -34,8 +34,9 @@ export function measured(inner: RecordedDecider, metrics: Metrics, spans: SpanSi
     const { outcomes, duration, steps } = cellsOf(decision.policy)
     const { outcome, cached, error } = decision
     ;(outcomes[cached ? `${outcome} again` : outcome] as Cell).value++
-    record(duration, durationBounds, ms / 1_000)
-    record(steps, stepBounds, decision.steps)
+    const trace = request.trace?.isSampled === true ? request.trace : undefined
+    record(duration, durationBounds, ms / 1_000, trace)
+    record(steps, stepBounds, decision.steps, trace)
     let door = doors.get(request.door)
     if (door === undefined) {
       door = metrics.cell('verdict.decisions.by_door', request.door)
@@ -43,7 +44,7 @@ export function measured(inner: RecordedDecider, metrics: Metrics, spans: SpanSi
     }
     door.value++
     if (error !== undefined) metrics.cell('verdict.errors', error.code).value++
-    if (spans !== undefined && request.trace?.isSampled === true) {
+    if (spans !== undefined && trace !== undefined) {
       const end = Date.now()
       spans(request, decision, end - ms, end)
     }

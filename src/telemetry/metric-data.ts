@@ -1,14 +1,7 @@
-// What is measured, as OpenTelemetry's data: for whoever scrapes it, in the text of Prometheus, and for the exporter (otlp.ts).
+// What is measured, as OpenTelemetry's data, for the exporter (otlp.ts). Its data points have no place for exemplars.
 import { type HrTime, ValueType } from '@opentelemetry/api'
-import { PrometheusSerializer } from '@opentelemetry/exporter-prometheus'
 import { resourceFromAttributes } from '@opentelemetry/resources'
-import {
-  AggregationTemporality,
-  DataPointType,
-  type MetricData,
-  type MetricProducer,
-  type ResourceMetrics,
-} from '@opentelemetry/sdk-metrics'
+import { AggregationTemporality, DataPointType, type MetricData, type MetricProducer } from '@opentelemetry/sdk-metrics'
 import { version } from '../version.ts'
 import { boundsOf, type Cell, type InstrumentName, instruments, type Metrics } from './metrics.ts'
 
@@ -32,29 +25,6 @@ export function metricProducer(metrics: Metrics, labels: Readonly<Record<string,
       return { resourceMetrics: { resource, scopeMetrics: [{ scope, metrics: all }] }, errors: [] }
     },
   }
-}
-
-/** As Prometheus has its names: the unit at their end, and nowhere else. */
-const suffixes: Readonly<Record<string, string>> = { s: '.seconds', By: '.bytes' }
-
-function forPrometheus(data: ResourceMetrics): ResourceMetrics {
-  const renamed = (one: MetricData): MetricData => {
-    const { name, unit } = one.descriptor
-    return { ...one, descriptor: { ...one.descriptor, name: `${name}${suffixes[unit] ?? ''}`, unit: '' } }
-  }
-  return { ...data, scopeMetrics: data.scopeMetrics.map((one) => ({ ...one, metrics: one.metrics.map(renamed) })) }
-}
-
-/** How an instrument is called in the text of Prometheus. */
-export function prometheusName(name: InstrumentName): string {
-  const { kind, unit } = instruments[name]
-  return `${name}${suffixes[unit] ?? ''}${kind === 'counter' ? '.total' : ''}`.replaceAll('.', '_')
-}
-
-/** @returns for `GET /metrics` @see https://prometheus.io/docs/instrumenting/exposition_formats */
-export function prometheusText(producer: MetricProducer): () => Promise<string> {
-  const serializer = new PrometheusSerializer('', false, undefined, false, true)
-  return async () => serializer.serialize(forPrometheus((await producer.collect()).resourceMetrics as ResourceMetrics))
 }
 
 function dataOf(name: InstrumentName, cells: readonly Cell[], startTime: HrTime, endTime: HrTime): MetricData {

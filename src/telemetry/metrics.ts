@@ -47,6 +47,20 @@ export const instruments = {
     attributes: ['http.route', 'http.response.status_code'],
     bounds: seconds,
   },
+  'rpc.server.call.duration': {
+    kind: 'histogram',
+    unit: 's',
+    description: 'gRPC calls of one message, from their head to the answer',
+    attributes: ['rpc.method', 'rpc.response.status_code'],
+    bounds: seconds,
+  },
+  'verdict.issuer.request.duration': {
+    kind: 'histogram',
+    unit: 's',
+    description: 'Requests to issuers of tokens: for their keys (`jwks`), about a token (`introspection`); `outcome`: `ok` or `failed`',
+    attributes: ['request', 'outcome'],
+    bounds: seconds,
+  },
   'verdict.callers.requests': {
     kind: 'counter',
     unit: '{request}',
@@ -162,6 +176,17 @@ export interface Cell {
   /** Of a histogram: how many values are at most each bound, and above the last. */
   readonly buckets: number[] | undefined
   count: number
+  /** By bucket, a value that fell into it and was traced; made when there is the first. */
+  exemplars: (Exemplar | undefined)[] | undefined
+}
+
+/** A value whose trace somebody keeps. */
+export interface Exemplar {
+  readonly traceId: string
+  readonly spanId: string
+  readonly value: number
+  /** Milliseconds since 1970. */
+  readonly atMs: number
 }
 
 /** Combinations of attributes of one instrument; those beyond share one. */
@@ -188,6 +213,7 @@ export class Metrics {
       attributes,
       value: 0,
       count: 0,
+      exemplars: undefined,
       buckets: definition.bounds === undefined ? undefined : definition.bounds.map(() => 0).concat(0),
     }
     cells.set(key, cell)
@@ -217,14 +243,25 @@ function otherKey({ attributes }: Definition): string {
   return attributes.map(() => other).join('\0')
 }
 
-/** Adds a value to a histogram. */
-export function record(cell: Cell, bounds: readonly number[], value: number): void {
+/**
+ * Adds a value to a histogram.
+ * @param trace of what was measured, where somebody keeps it
+ */
+export function record(
+  cell: Cell,
+  bounds: readonly number[],
+  value: number,
+  trace?: { readonly traceId: string; readonly spanId: string },
+): void {
   cell.value += value
   cell.count++
   const buckets = cell.buckets as number[]
   let i = 0
   while (i < bounds.length && value > (bounds[i] as number)) i++
   buckets[i] = (buckets[i] as number) + 1
+  if (trace === undefined) return
+  cell.exemplars ??= []
+  cell.exemplars[i] = { traceId: trace.traceId, spanId: trace.spanId, value, atMs: Date.now() }
 }
 
 export function boundsOf(name: InstrumentName): readonly number[] {

@@ -74,6 +74,12 @@ export async function startTestService(
   }
 }
 
+/** @returns what a service tells Prometheus */
+export async function metricsOf({ url, state }: Pick<TestService, 'url' | 'state'>): Promise<string> {
+  const authorization = `Bearer ${readFileSync(join(state, 'admin.token'), 'utf8').trim()}`
+  return (await fetch(`${url}/metrics`, { headers: { authorization } })).text()
+}
+
 /** All records of a folder, in order. */
 export function readRecords(folder: string): Record<string, unknown>[] {
   return listSegments(folder)

@@ -1,13 +1,16 @@
 // What is measured: counted as it was answered, bounded in what it tells apart, given to those who may, as Prometheus and OTLP want it.
 
+import { generateKeyPairSync } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { createServer, type IncomingHttpHeaders } from 'node:http'
+import { connect } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import { afterAll, describe, expect, test } from '@jest/globals'
-import { metricProducer, prometheusName, prometheusText } from '../../src/telemetry/metric-data.ts'
+import { expose, expositionFor, prometheusName } from '../../src/telemetry/exposition.ts'
 import { boundsOf, instruments, Metrics, record } from '../../src/telemetry/metrics.ts'
 import { routeOf } from '../../src/transport/http/metrics-route.ts'
-import { question, startTestService, type TestService } from '../support/service.ts'
+import { call, grpcClient } from '../support/grpc.ts'
+import { metricsOf, question, startTestService, type TestService } from '../support/service.ts'
 import { tempFolder } from '../support/temp-folder.ts'
 
 const policy = { 'p.rego': 'package p\n\n# METADATA\n# entrypoint: true\nallow if input.subject.id == "alice"\n' }
@@ -33,10 +36,10 @@ describe('cells', () => {
     expect([cell.count, cell.value, cell.buckets?.[0], cell.buckets?.[1], cell.buckets?.at(-1)]).toEqual([4, 1_000_000_021, 2, 1, 1])
   })
 
-  test('what comes from outside is escaped', async () => {
+  test('what comes from outside is escaped', () => {
     const metrics = new Metrics()
     metrics.cell('verdict.errors', 'a"b\n\\c').value++
-    expect(await prometheusText(metricProducer(metrics, {}, 0))()).toContain('verdict_errors_total{code="a\\"b\\n\\\\c"} 1')
+    expect(expose(metrics, {}, 'text')).toContain('verdict_errors_total{code="a\\"b\\n\\\\c"} 1')
   })
 })
 
@@ -87,6 +90,100 @@ test('a service tells what it answered, to those who may ask', async () => {
   const names = new Set(Object.keys(instruments).map((name) => prometheusName(name as keyof typeof instruments)))
   const told = [...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name as string)
   expect(told.filter((name) => !names.has(name) && name !== 'target_info')).toEqual([])
+})
+
+describe('OpenMetrics', () => {
+  test.each([
+    [undefined, 'text'],
+    ['*/*', 'text'],
+    ['text/plain', 'text'],
+    ['application/openmetrics-text', 'openmetrics'],
+    [
+      'application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1',
+      'openmetrics',
+    ],
+    ['application/openmetrics-text;q=0, text/plain', 'text'],
+    ['application/openmetrics-text;q=0.0', 'text'],
+    ['application/openmetrics-text;q=0.5', 'openmetrics'],
+  ])('is given where it is accepted: %s', (accept, format) => expect(expositionFor(accept)).toBe(format))
+
+  test('tells of each bucket a decision whose trace is kept, and of those that are not sampled none', async () => {
+    const service = await startTestService(policy)
+    const began = Date.now() / 1_000
+    const traceparent = (trace: string, flags: string) => ({ traceparent: `00-${trace.repeat(32)}-${'b'.repeat(16)}-${flags}` })
+    await service.decide(question, traceparent('a', '01'))
+    await service.decide({ ...question, subject: { type: 'user', id: 'bob' } }, traceparent('c', '00'))
+    const authorization = `Bearer ${readFileSync(`${service.state}/admin.token`, 'utf8').trim()}`
+    const answer = await fetch(`${service.url}/metrics`, {
+      headers: { authorization, accept: 'application/openmetrics-text;version=1.0.0' },
+    })
+    expect([answer.headers.get('content-type'), answer.headers.get('vary')]).toEqual([
+      'application/openmetrics-text; version=1.0.0; charset=utf-8',
+      'accept',
+    ])
+    const text = await answer.text()
+    const records = await service.stop()
+    const pattern = /^verdict_decision_duration_seconds_bucket\{policy="main:p\/allow",le="[^"]+"\} \d+ # \{(.*)\} ([\d.e-]+) ([\d.]+)$/gm
+    const exemplars = [...text.matchAll(pattern)]
+    expect(exemplars).toHaveLength(1)
+    const [, labels, value, at] = exemplars[0] as unknown as [string, string, string, string]
+    expect(labels).toBe(`trace_id="${'a'.repeat(32)}",span_id="${records[0]?.span_id}"`)
+    expect(Number(value)).toBeGreaterThan(0)
+    expect(Number(at)).toBeGreaterThanOrEqual(began)
+    expect(text).not.toContain('c'.repeat(32))
+    expect(text).toMatch(/^# TYPE verdict_decisions counter\n(?:.*\n)*?verdict_decisions_total\{/m)
+    expect(text).toContain('# UNIT verdict_decision_duration_seconds seconds\n')
+    expect(text).toContain('# TYPE target info\ntarget_info{service_name="verdict"')
+    expect(text.endsWith('\n# EOF\n')).toBe(true)
+    expect(await metricsOf(await startTestService(policy))).not.toContain(' # {')
+  })
+})
+
+test('gRPC calls are told by method and status, whatever somebody calls', async () => {
+  const files = tempFolder({ gateway: 'the-secret-token-of-the-gateway' })
+  const callers = [{ id: 'gateway', tokenFile: `${files}/gateway`, roles: ['decide'] }]
+  const service = await startTestService(policy, { 'authentication.callers': callers })
+  const decisions = grpcClient(service.grpcAddress, 'verdict.v1.DecisionService')
+  const known = { authorization: 'Bearer the-secret-token-of-the-gateway' }
+  await call(decisions, 'Decide', question, known)
+  await call(decisions, 'Decide', question, known)
+  await call(decisions, 'Decide', { ...question, subject: undefined }, known)
+  // One that grpc-js answers itself.
+  const compressed = grpcClient(service.grpcAddress, 'verdict.v1.DecisionService', undefined, { 'grpc.default_compression_algorithm': 2 })
+  await call(compressed, 'Decide', question, known)
+  const session = connect(`http://${service.grpcAddress}`)
+  const path = '/grpc.reflection.v1.ServerReflection/any'
+  const stream = session.request({ ':method': 'POST', ':path': path, 'content-type': 'application/grpc' })
+  await new Promise((resolve) => stream.on('close', resolve).resume().end())
+  session.close()
+  const text = await metricsOf(service)
+  await service.stop()
+  const count = (method: string, status: string) =>
+    `rpc_server_call_duration_seconds_count{rpc_method="${method}",rpc_response_status_code="${status}"}`
+  expect(text).toContain(`${count('verdict.v1.DecisionService/Decide', 'OK')} 3\n`)
+  expect(text).toContain(`${count('verdict.v1.DecisionService/Decide', 'INVALID_ARGUMENT')} 1\n`)
+  expect(text).toContain(`${count('other', 'UNAUTHENTICATED')} 1\n`)
+  expect(text).not.toContain('ServerReflection')
+})
+
+test('requests for the keys of an issuer are told by what became of them', async () => {
+  const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  let body = JSON.stringify({ keys: [{ ...publicKey.export({ format: 'jwk' }), kid: 'k', use: 'sig' }] })
+  const server = createServer((_request, response) => void response.setHeader('content-type', 'application/json').end(body))
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const jwksUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
+  const settings = {
+    'authentication.audiences': ['pdp'],
+    'authentication.issuers': [{ issuer: 'https://idp.example', jwksUrl }],
+    'authentication.callers': [{ issuer: 'https://idp.example', scope: 'decide', roles: ['decide'] }],
+  }
+  const good = await metricsOf(await startTestService(policy, settings))
+  body = '{}'
+  const bad = await metricsOf(await startTestService(policy, settings))
+  server.close()
+  const line = (outcome: string) => `verdict_issuer_request_duration_seconds_count{request="jwks",outcome="${outcome}"} 1\n`
+  expect([good.includes(line('ok')), good.includes(line('failed'))]).toEqual([true, false])
+  expect([bad.includes(line('ok')), bad.includes(line('failed'))]).toEqual([false, true])
 })
 
 describe('a collector', () => {

@@ -13,7 +13,7 @@ import { admin } from '../support/bundles.ts'
 import { TestAuthority } from '../support/certificates.ts'
 import { proofKey, proofOf } from '../support/dpop.ts'
 import { call, grpcClient } from '../support/grpc.ts'
-import { question, readRecords, startTestService, type TestService } from '../support/service.ts'
+import { metricsOf, question, readRecords, startTestService, type TestService } from '../support/service.ts'
 import { tempFolder } from '../support/temp-folder.ts'
 
 const policy = {
@@ -105,6 +105,9 @@ test('the issuer is asked with an assertion of the service, and its answer is wh
   expect([await said('good'), await said('bad')]).toEqual([status.OK, status.UNAUTHENTICATED])
   expect((await ask('a-token-of-a-file-0123456789')).json.context.caller.id).toBe('other')
   expect([...new Set(asked.map(({ form }) => form.get('token')))]).toEqual(['good', 'bad'])
+  expect(await metricsOf(service)).toContain(
+    `verdict_issuer_request_duration_seconds_count{request="introspection",outcome="ok"} ${asked.length}\n`,
+  )
 })
 
 test('by its certificate, where that is configured', async () => {

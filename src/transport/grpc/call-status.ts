@@ -10,6 +10,13 @@ export interface CallLog {
   info(facts: object, message: string): void
 }
 
+/** Who hears of calls. */
+export interface CallNews {
+  readonly log: CallLog
+  /** Told of each call of one message: its path, its status, and how long it took. Milliseconds. */
+  readonly onAnswered: (path: string, status: grpc, ms: number) => void
+}
+
 /** The error that a call ends in; undefined: the answer is a decision. */
 export function isCallError({ error }: Decision): PdpError | undefined {
   return error !== undefined && grpcStatus[error.code] !== grpc.OK ? error : undefined

@@ -1,7 +1,7 @@
 // A call of one message and one answer, apart from the way on which it comes: grpc-js, or direct-calls.ts.
 import { type handleUnaryCall, Metadata, type ServerDuplexStream, type ServerUnaryCall, type ServerWritableStream } from '@grpc/grpc-js'
 import type { Caller } from '../../decision/request.ts'
-import type { CallStatus } from './call-status.ts'
+import type { CallNews, CallStatus } from './call-status.ts'
 import { peerOfMark, sessionField } from './session-peers.ts'
 
 /** What comes with the message. */
@@ -33,9 +33,11 @@ export function callOf(
 }
 
 /** The method as grpc-js calls it. */
-export function toHandler(method: UnaryMethod): handleUnaryCall<Buffer, Uint8Array> {
+export function toHandler(method: UnaryMethod, onAnswered: CallNews['onAnswered']): handleUnaryCall<Buffer, Uint8Array> {
   return (call, done) => {
+    const began = performance.now()
     const send = (answer: UnaryAnswer) => {
+      onAnswered(call.getPath(), 'status' in answer ? answer.status.code : 0, performance.now() - began)
       if ('status' in answer) return done(toServiceError(answer.status))
       call.sendMetadata(requestIdMetadata(answer.requestId))
       done(null, answer.message)

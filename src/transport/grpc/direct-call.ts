@@ -5,7 +5,7 @@ import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'nod
 import type { Caller } from '../../decision/request.ts'
 import { PdpError } from '../../errors.ts'
 import type { Call, UnaryAnswer } from './call.ts'
-import { type CallLog, type CallStatus, toCallStatus } from './call-status.ts'
+import { type CallNews, type CallStatus, toCallStatus } from './call-status.ts'
 import type { WaitingCall } from './overdue-calls.ts'
 import { correlationOf } from './peer.ts'
 import { peerOfSession } from './session-peers.ts'
@@ -18,18 +18,19 @@ export class DirectCall implements Call, WaitingCall {
   readonly #stream: ServerHttp2Stream
   readonly #headers: IncomingHttpHeaders
   readonly #rawHeaders: readonly string[]
-  readonly #log: CallLog
+  readonly #news: CallNews
+  readonly #began = performance.now()
   #received: Buffer | undefined
   #more: Buffer[] | undefined
   #bytes = 0
   #timer: NodeJS.Timeout | undefined
 
   /** @param rawHeaders names and values in turns, as they were sent */
-  constructor(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, rawHeaders: readonly string[], log: CallLog) {
+  constructor(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, rawHeaders: readonly string[], news: CallNews) {
     this.#stream = stream
     this.#headers = headers
     this.#rawHeaders = rawHeaders
-    this.#log = log
+    this.#news = news
     // What happens to a stream is told by its end.
     stream.on('error', ignore)
   }
@@ -107,13 +108,14 @@ export class DirectCall implements Call, WaitingCall {
   }
 
   end(error: PdpError): void {
-    this.send({ status: toCallStatus(error, correlationOf(this), this.path, this.#log) })
+    this.send({ status: toCallStatus(error, correlationOf(this), this.path, this.#news.log) })
   }
 
   /** Sends the first answer that is given, if anybody waits for one. */
   send(answer: UnaryAnswer): void {
     if (this.#isOver || this.#stream.destroyed) return
     this.abandon()
+    this.#news.onAnswered(this.path, 'status' in answer ? answer.status.code : 0, performance.now() - this.#began)
     if ('status' in answer) this.#sendStatus(answer.status)
     else this.#sendMessage(answer.requestId, answer.message)
   }

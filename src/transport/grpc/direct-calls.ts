@@ -9,13 +9,13 @@ import { toPdpError } from '../../errors.ts'
 import type { Admission } from '../admission.ts'
 import { answerInTurns } from '../answer-in-turns.ts'
 import type { UnaryAnswer, UnaryMethod } from './call.ts'
-import type { CallLog } from './call-status.ts'
+import type { CallNews } from './call-status.ts'
 import { DirectCall } from './direct-call.ts'
 import type { OverdueCalls } from './overdue-calls.ts'
 import { ambiguousCredentials, factsOf } from './peer.ts'
 import { mark } from './session-peers.ts'
 
-export interface DirectCallsOptions {
+export interface DirectCallsOptions extends CallNews {
   /** By path. */
   readonly methods: ReadonlyMap<string, UnaryMethod>
   /** Bytes, without the prefix. */
@@ -23,7 +23,6 @@ export interface DirectCallsOptions {
   readonly overdue: OverdueCalls
   /** Undefined: anybody may ask. */
   readonly decideScope: Admission | undefined
-  readonly log: CallLog
 }
 
 type StreamListener = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number, rawHeaders: string[]) => void
@@ -41,7 +40,7 @@ export function answerCallsDirectly(server: Server, options: DirectCallsOptions)
     const theirs = http2.listeners('stream') as StreamListener[]
     http2.removeAllListeners('stream')
     http2.on('stream', (stream, headers, flags, rawHeaders: string[]) => {
-      const call = new DirectCall(stream, headers, rawHeaders, options.log)
+      const call = new DirectCall(stream, headers, rawHeaders, options)
       const timeoutMs = timeoutOf(headers['grpc-timeout'] as string | undefined)
       if (options.methods.has(call.path) && isPlain(headers) && !Number.isNaN(timeoutMs)) receive(stream, call, timeoutMs, options, answer)
       // The library sees the first of them only.

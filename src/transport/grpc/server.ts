@@ -4,7 +4,7 @@
 // deadline the client asked for, and connections hold at most `maxConcurrentStreams` calls.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Server, type ServiceDefinition } from '@grpc/grpc-js'
+import { Server, type ServiceDefinition, status } from '@grpc/grpc-js'
 import { loadSync, type PackageDefinition } from '@grpc/proto-loader'
 import { ReflectionService } from '@grpc/reflection'
 import { HealthImplementation } from 'grpc-health-check'
@@ -18,7 +18,7 @@ import type { GatewayOptions } from '../gateway/gateway-options.ts'
 import type { TlsSettings } from '../secure-connections.ts'
 import { authorizationServiceName, createAuthorizationService } from './authorization-service.ts'
 import { toHandler, toServiceError } from './call.ts'
-import { type CallLog, toCallStatus } from './call-status.ts'
+import { type CallLog, type CallNews, toCallStatus } from './call-status.ts'
 import { createDecisionService, decisionServiceName } from './decision-service.ts'
 import { answerCallsDirectly } from './direct-calls.ts'
 import { type Listener, listenOn } from './listener.ts'
@@ -39,6 +39,8 @@ export interface GrpcServerOptions extends ChangeOptions {
   readonly gateways: GatewayOptions
   readonly notReady: () => readonly string[]
   readonly log: CallLog
+  /** Told of each call of one message: `package.Service/Method` or `other`, the name of its status, and how long it took. Milliseconds. */
+  readonly onAnswered: (method: string, status: string, ms: number) => void
 }
 
 export interface GrpcServer {
@@ -69,13 +71,17 @@ export function createGrpcServer(options: GrpcServerOptions): GrpcServer {
   const definitions = loadSync(['verdict/v1/decision.proto', 'envoy/service/auth/v3/external_auth.proto'], { includeDirs: [protoFolder] })
   const { Decide, DecideBatch } = createDecisionService(options)
   const watches = createWatch(options)
+  const news: CallNews = {
+    log: options.log,
+    onAnswered: (path, code, ms) => options.onAnswered(methods.has(path) ? path.slice(1) : 'other', status[code], ms),
+  }
   const { Check } = createAuthorizationService(options)
   server.addService(rawService(definitions[decisionServiceName] as ServiceDefinition), {
-    Decide: toHandler(Decide),
+    Decide: toHandler(Decide, news.onAnswered),
     DecideBatch,
     Watch: watches.Watch,
   })
-  server.addService(rawService(definitions[authorizationServiceName] as ServiceDefinition), { Check: toHandler(Check) })
+  server.addService(rawService(definitions[authorizationServiceName] as ServiceDefinition), { Check: toHandler(Check, news.onAnswered) })
   const methods = new Map([
     [`/${decisionServiceName}/Decide`, Decide],
     [`/${authorizationServiceName}/Check`, Check],
@@ -98,7 +104,7 @@ export function createGrpcServer(options: GrpcServerOptions): GrpcServer {
       const address = `${host.includes(':') ? `[${host}]` : host}:${port}`
       try {
         listener = await listenOn(server, host, port, options.tls)
-        answerCallsDirectly(server, { ...options, methods, overdue, maxMessageBytes: options.maxBodyBytes })
+        answerCallsDirectly(server, { ...options, ...news, methods, overdue, maxMessageBytes: options.maxBodyBytes })
         return listener.port
       } catch (cause) {
         const { message } = cause as Error

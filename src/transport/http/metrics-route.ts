@@ -3,13 +3,14 @@
 import type { FastifyInstance } from 'fastify'
 import { type HasRole, operatorOf } from './operator-request.ts'
 
-export function metricsRoute(app: FastifyInstance, hasRole: HasRole, metrics: () => Promise<string>): void {
+/** What is measured, in the format that a request accepts. */
+export type Expose = (accept: string | undefined) => { readonly contentType: string; readonly text: string }
+
+export function metricsRoute(app: FastifyInstance, hasRole: HasRole, expose: Expose): void {
   app.get('/metrics', async (request, reply) => {
     operatorOf(request, 'audit', hasRole)
-    return reply
-      .header('cache-control', 'no-store')
-      .type('text/plain; version=0.0.4; charset=utf-8')
-      .send(await metrics())
+    const { contentType, text } = expose(request.headers.accept)
+    return reply.header('cache-control', 'no-store').header('vary', 'accept').header('content-type', contentType).send(text)
   })
 }
 

@@ -247,7 +247,7 @@ const bundleOperations: readonly Operation[] = [
     method: 'get',
     id: 'metrics',
     tag: 'operations',
-    summary: 'What is measured, in the text of Prometheus',
+    summary: 'What is measured, in the text of Prometheus or as OpenMetrics',
     parameters: [],
     statuses: noRole,
   },

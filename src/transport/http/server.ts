@@ -25,7 +25,7 @@ import { eventRoutes } from './event-routes.ts'
 import { gatewayRoutes, isGatewayPath, sendRefusal } from './gateway-routes.ts'
 import { type IsolationAdmin, isolationRoutes } from './isolation-routes.ts'
 import { type LogRouteOptions, logRoutes } from './log-routes.ts'
-import { metricsRoute, routeOf } from './metrics-route.ts'
+import { type Expose, metricsRoute, routeOf } from './metrics-route.ts'
 import { type OpaConfig, opaAdminRoutes } from './opa-admin-routes.ts'
 import { opaDirect } from './opa-direct.ts'
 import { type OpaOptions, opaRoutes } from './opa-routes.ts'
@@ -57,8 +57,7 @@ export interface HttpServerOptions extends ChangeOptions, ReuseRouteOptions {
   readonly recordTold: RecordRouteOptions['recordTold']
   readonly checkpoint: LogRouteOptions['checkpoint']
   readonly info: () => Info
-  /** In the text of Prometheus. */
-  readonly metrics: () => Promise<string>
+  readonly metrics: Expose
   /** Told of each answer: its route, its status, and how long it took from the head of its request. Milliseconds. */
   readonly onAnswered: (route: string, status: number, ms: number) => void
   readonly log: FastifyBaseLogger
