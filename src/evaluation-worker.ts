@@ -29,6 +29,8 @@ export type WorkerCommand =
       readonly entrypoint: string
       readonly input: string | undefined
       readonly timeMs: number
+      /** Of headers, for requests of the policy. */
+      readonly fields: Readonly<Record<string, string>>
     }
 
 export type WorkerReply =
@@ -36,7 +38,14 @@ export type WorkerReply =
   | { readonly id: number; readonly failure: { readonly code: string; readonly message: string; readonly steps: number } }
 
 const { toolchain, builtins, runtimeJson, limits, port, signal, networkTimeoutMs } = workerData as EvaluationWorkerData
-const host = new ReactorHost(toolchain, new Set(builtins), runtimeJson, createBlockingNetwork(port, signal, networkTimeoutMs))
+const host = new ReactorHost(
+  toolchain,
+  new Set(builtins),
+  runtimeJson,
+  createBlockingNetwork(port, signal, networkTimeoutMs, () => fields),
+)
+/** Of the evaluation that runs. */
+let fields: Readonly<Record<string, string>> = {}
 const policies = new Map<number, PolicyInstance>()
 const reply = (message: WorkerReply) => parentPort?.postMessage(message)
 
@@ -52,6 +61,7 @@ parentPort?.on('message', (command: WorkerCommand) => {
       reply({ id: command.id, evaluation: undefined })
     } else {
       const instance = policy as PolicyInstance
+      fields = command.fields
       const entrypoint = instance.entrypoints.get(command.entrypoint) as number
       reply({ id: command.id, evaluation: instance.evaluate(entrypoint, command.input, command.timeMs) })
     }

@@ -9,6 +9,7 @@ import type { Evaluation } from './policy/policy-instance.ts'
 import type { PolicyModule } from './policy/policy-module.ts'
 import type { RemotePolicy } from './policy/remote-policy.ts'
 import type { Toolchain } from './rego/toolchain.ts'
+import { outgoingFields } from './telemetry/trace-context.ts'
 import { startThread } from './threads.ts'
 
 /** Evaluations that may wait for a free thread. */
@@ -55,14 +56,14 @@ export class EvaluationWorkers {
     let placed = this.#place(module, data)
     await placed
     return {
-      evaluate: async (entrypoint, input, timeMs) => {
+      evaluate: async (entrypoint, input, timeMs, trace) => {
         if ((await placed).threads.some(({ stopped }) => stopped)) placed = this.#place(module, data)
         const { threads, policy } = await placed
         const thread = threads.reduce((a, b) => (a.pending.size <= b.pending.size ? a : b))
         if (thread.pending.size >= maxWaiting) {
           throw new PdpError('ERR_OVERLOADED', 'too many evaluations wait for the network: ask again later')
         }
-        return this.#ask(thread, { op: 'evaluate', id: this.#nextId++, policy, entrypoint, input, timeMs })
+        return this.#ask(thread, { op: 'evaluate', id: this.#nextId++, policy, entrypoint, input, timeMs, fields: outgoingFields(trace) })
       },
       close: () => {
         placed.then(

@@ -48,6 +48,7 @@ function metricsPage(): string {
 fell into them (exemplars, where its caller samples), for callers with the role \`audit\` (\`authorization\` with \`credentials_file\` in its
 configuration). With \`telemetry.otlpUrl\` they go to a collector by OTLP, too, and a span \`decide\` for each decision whose caller samples its trace
 (\`traceparent\`), with the decision, its record's ID, the revision, and whether it was given again. What is not sampled costs nothing.
+\`traceparent\` and \`tracestate\` go on with the requests that a policy makes (\`http.send\`), with the decision's span as parent; without a trace one begins there.
 
 Attributes have few values: of each instrument at most 500 combinations are told apart, the others are counted under \`other\`.
 

@@ -41,6 +41,8 @@ export interface CallOptions {
   readonly correlationId?: string
   /** W3C trace context of the caller's span. */
   readonly traceparent?: string
+  /** What vendors add to it. */
+  readonly tracestate?: string
   readonly signal?: AbortSignal
 }
 
@@ -147,6 +149,7 @@ export function createClient(options: ClientOptions): Client {
       call.minEpoch,
       call.correlationId,
       call.traceparent,
+      call.tracestate,
       call.signal && signalNumber(call.signal),
     ])
     const group = groups.get(key)
@@ -255,11 +258,12 @@ export function createClient(options: ClientOptions): Client {
   }
 
   /** What came with somebody's request is passed on only where it can be: it must not be what makes a service look broken. */
-  function headersOf({ correlationId, traceparent }: CallOptions): Readonly<Record<string, string>> {
+  function headersOf({ correlationId, traceparent, tracestate }: CallOptions): Readonly<Record<string, string>> {
     return {
       'content-type': 'application/json',
       'x-request-id': correlationId !== undefined && plain.test(correlationId) ? correlationId : crypto.randomUUID(),
       ...(traceparent !== undefined && plain.test(traceparent) && { traceparent }),
+      ...(tracestate !== undefined && plain.test(tracestate) && { tracestate }),
     }
   }
 

@@ -3,6 +3,10 @@ import type { CallOptions } from './client.ts'
 
 /** @param headers by name in lower case */
 export function traceOf(headers: Readonly<Record<string, unknown>>): CallOptions {
-  const { traceparent, 'x-request-id': correlationId } = headers
-  return { ...(typeof traceparent === 'string' && { traceparent }), ...(typeof correlationId === 'string' && { correlationId }) }
+  const { traceparent, tracestate, 'x-request-id': correlationId } = headers
+  return {
+    ...(typeof traceparent === 'string' && { traceparent }),
+    ...(typeof tracestate === 'string' && { tracestate }),
+    ...(typeof correlationId === 'string' && { correlationId }),
+  }
 }

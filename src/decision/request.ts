@@ -49,6 +49,8 @@ export interface TraceIds {
   readonly isSampled: boolean
   /** The span of this decision, a child of the caller's. */
   readonly spanId: string
+  /** `tracestate` as it came, which nobody has looked at; undefined: there was none. */
+  readonly state?: string | undefined
 }
 
 /** Which steps of OPA's evaluator a trace shows. */

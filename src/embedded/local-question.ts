@@ -62,7 +62,7 @@ export function createAsker({ bundles, copies, facts, boundMs, isRecording, deci
       action: undefined,
       resource: undefined,
       correlationId: call.correlationId === undefined ? randomUUID() : correlationId(call.correlationId),
-      trace: childSpan(call.traceparent),
+      trace: childSpan(call.traceparent, call.tracestate),
       caller,
       timeMs: Date.now(),
       bundle: name,

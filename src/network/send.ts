@@ -14,6 +14,8 @@ export interface NetworkRequest {
   readonly url?: string
   readonly host?: string
   readonly headers?: Readonly<Record<string, string[]>>
+  /** `traceparent` and `tracestate`, unless the policy has its own. */
+  readonly fields?: Readonly<Record<string, string>>
   /** Base64. */
   readonly body?: string
   readonly timeout_ms?: number
@@ -62,6 +64,9 @@ function sendHttp(request: NetworkRequest, reach: Reach, limits: NetworkLimits):
   const timeoutMs = Math.min(request.timeout_ms ?? limits.timeoutMs, limits.timeoutMs)
   const tls = request.tls ?? {}
   const headers: Record<string, string | string[]> = { ...request.headers }
+  const own = new Set(Object.keys(headers).map((name) => name.toLowerCase()))
+  // Those of one trace go together.
+  if (!own.has('traceparent') && !own.has('tracestate')) Object.assign(headers, request.fields)
   if (request.host !== undefined && request.host !== '') headers.Host = request.host
   const { promise, resolve, reject } = Promise.withResolvers<NetworkAnswer>()
   const sent = (secure ? httpsRequest : httpRequest)(

@@ -38,7 +38,7 @@ export function createEngine(bundles: ActiveBundles, options: EngineOptions): De
         const input = withTrusted(request.input, options.trustedKey, entrypoint.readsTrusted ? trusted : undefined)
         if (entrypoint.usesNetwork && bundle.remote !== undefined) {
           return bundle.remote
-            .evaluate(policy.entrypoint, input, request.timeMs)
+            .evaluate(policy.entrypoint, input, request.timeMs, request.trace)
             .then((evaluation) => toDecision(evaluation, policy, trusted))
             .catch((thrown: unknown) => toFailure(thrown, policy, trusted, stepsOf(thrown)))
         }

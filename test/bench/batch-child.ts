@@ -40,7 +40,7 @@ async function run(forMs: number): Promise<number> {
 }
 
 function overText(): () => Promise<void> {
-  const headers = { correlationId: 'bench', traceparent: undefined, caller }
+  const headers = { correlationId: 'bench', trace: undefined, caller }
   return async () => {
     const answer = await handle(text, headers)
     if (typeof answer !== 'string' || !answer.startsWith('{"evaluations":[{"decision":true,'))

@@ -68,7 +68,7 @@ export function createAuthorizationService(options: AuthorizationServiceOptions)
         ...parts,
         ...gateways.policy(),
         correlationId: id,
-        trace: childSpan(request.headers.get('traceparent')),
+        trace: childSpan(request.headers.get('traceparent'), request.headers.get('tracestate')),
         timeMs: Date.now(),
         input,
         token,

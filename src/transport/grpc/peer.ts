@@ -23,7 +23,7 @@ export function factsOf(call: Call, id: string, door: string, scope: Admission |
     host: call.host,
     path: call.path,
   }))
-  const trace = childSpan(only(call, 'traceparent'))
+  const trace = childSpan(only(call, 'traceparent'), call.values('tracestate').join(',') || undefined)
   return whenKnown(caller, (caller) => ({ door, correlationId: id, trace, caller }))
 }
 

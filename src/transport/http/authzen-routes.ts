@@ -6,7 +6,7 @@ import type { Candidates } from '../../decision/candidates.ts'
 import type { RecordedDecider } from '../../decision/decider.ts'
 import type { RecordedDecision } from '../../decision/decision.ts'
 import type { PdpError } from '../../errors.ts'
-import { childSpan } from '../../telemetry/trace-context.ts'
+import { traceOfFields } from '../../telemetry/trace-context.ts'
 import { type MetadataKey, metadataPath, signMetadata, toMetadata } from '../authzen-metadata.ts'
 import { search } from '../authzen-search.ts'
 import { contextMembers, ownKeys } from '../decide-answer.ts'
@@ -47,7 +47,7 @@ export function authzenRoutes(app: FastifyInstance, options: AuthzenOptions): vo
   const searchOptions = { decider, limits, candidates, tokens: createPageTokens() }
   for (const kind of ['subject', 'resource', 'action'] as const) {
     app.post(`/access/v1/search/${kind}`, async (request, reply) => {
-      const trace = childSpan(request.headers.traceparent as string | undefined)
+      const trace = traceOfFields(request.headers)
       const facts = { door: 'authzen-search', correlationId: request.id, trace, caller: callerOf(request) }
       const answer = await search(kind, request.body as string, facts, searchOptions)
       return typeof answer === 'string' ? reply.headers(jsonHeaders).send(answer) : sendError(request, reply, answer, statuses)

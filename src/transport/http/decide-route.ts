@@ -3,9 +3,9 @@
 import type { FastifyInstance } from 'fastify'
 import type { RecordedDecider } from '../../decision/decider.ts'
 import type { RecordedDecision } from '../../decision/decision.ts'
-import type { Caller } from '../../decision/request.ts'
+import type { Caller, TraceIds } from '../../decision/request.ts'
 import type { PdpError } from '../../errors.ts'
-import { childSpan } from '../../telemetry/trace-context.ts'
+import { traceOfFields } from '../../telemetry/trace-context.ts'
 import { decideEach, decideOne } from '../decide.ts'
 import { toAnswer } from '../decide-answer.ts'
 import { type DecideLimits, parseDecideBody } from '../decide-request.ts'
@@ -16,7 +16,7 @@ import { httpStatus } from './status.ts'
 
 export interface RequestHeaders {
   readonly correlationId: string
-  readonly traceparent: string | undefined
+  readonly trace: TraceIds | undefined
   readonly caller: Caller
 }
 
@@ -39,9 +39,9 @@ export type DecideHandler = (body: string, headers: RequestHeaders) => string | 
 
 export function createDecideHandler(decider: RecordedDecider, limits: DecideLimits, protocol: Protocol = native): DecideHandler {
   const { door, known, toAnswer } = protocol
-  return (text, { correlationId, traceparent, caller }) => {
+  return (text, { correlationId, trace, caller }) => {
     const body = parseDecideBody(text, limits, known)
-    const facts = { door, correlationId, trace: childSpan(traceparent), caller }
+    const facts = { door, correlationId, trace, caller }
     if (body.isBatch) {
       const answers: string[] = []
       const decided = decideEach(body, facts, decider, (decision) => answers.push(toAnswer(decision)))
@@ -62,8 +62,8 @@ function statusOf(decision: RecordedDecision): number {
 
 export function decideRoute(app: FastifyInstance, path: string, decide: DecideHandler): void {
   app.post(path, async (request, reply) => {
-    const traceparent = request.headers.traceparent as string | undefined
-    const answer = await decide(request.body as string, { correlationId: request.id, traceparent, caller: callerOf(request) })
+    const trace = traceOfFields(request.headers)
+    const answer = await decide(request.body as string, { correlationId: request.id, trace, caller: callerOf(request) })
     if (typeof answer !== 'string') return sendError(request, reply, answer)
     return reply.headers(jsonHeaders).send(answer)
   })

@@ -5,6 +5,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Caller } from '../../decision/request.ts'
 import { decodeUtf8 } from '../../decision/utf8.ts'
 import { PdpError, toPdpError } from '../../errors.ts'
+import { traceOfFields } from '../../telemetry/trace-context.ts'
 import { type Admission, needsTime } from '../admission.ts'
 import { answerInTurns } from '../answer-in-turns.ts'
 import { correlationId } from '../correlation.ts'
@@ -67,8 +68,7 @@ export function answerDirectly(options: DirectOptions): (request: IncomingMessag
 
   function ask({ route, request, id, caller, body }: Waiting): DirectAnswer | Promise<DirectAnswer> {
     try {
-      const traceparent = request.headers.traceparent as string | undefined
-      const answer = route.handle(decodeUtf8(body), { correlationId: id, traceparent, caller })
+      const answer = route.handle(decodeUtf8(body), { correlationId: id, trace: traceOfFields(request.headers), caller })
       return answer instanceof Promise ? answer.catch(toPdpError) : answer
     } catch (thrown) {
       return toPdpError(thrown)

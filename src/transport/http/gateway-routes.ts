@@ -10,7 +10,7 @@ import type { RecordedDecider } from '../../decision/decider.ts'
 import { toJsonLine } from '../../decision/json-text.ts'
 import type { Caller, DecisionRequest } from '../../decision/request.ts'
 import { PdpError, toPdpError } from '../../errors.ts'
-import { childSpan } from '../../telemetry/trace-context.ts'
+import { traceOfFields } from '../../telemetry/trace-context.ts'
 import { type Admission, admit } from '../admission.ts'
 import type { DecideLimits } from '../decide-request.ts'
 import { toEnvoyInput } from '../gateway/envoy-input.ts'
@@ -106,7 +106,7 @@ export function gatewayRoutes(app: FastifyInstance, { decider, limits, maxBodyBy
       await decider.decide({
         door,
         correlationId: request.id,
-        trace: childSpan(request.headers.traceparent as string | undefined),
+        trace: traceOfFields(request.headers),
         caller: await gatewayOf(request, decideScope),
         timeMs: Date.now(),
         ...gateways.policy(),

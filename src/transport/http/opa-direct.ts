@@ -2,7 +2,6 @@
 import type { RecordedDecider } from '../../decision/decider.ts'
 import type { RecordedDecision } from '../../decision/decision.ts'
 import type { PdpError } from '../../errors.ts'
-import { childSpan } from '../../telemetry/trace-context.ts'
 import type { DecideLimits } from '../decide-request.ts'
 import { type Answer, type AnswerLog, errorAnswer, jsonHeaders } from './answer.ts'
 import type { DirectRoute } from './direct.ts'
@@ -37,9 +36,8 @@ export function opaDirect(decider: RecordedDecider, limits: DecideLimits, log: A
       return { status, headers: { ...jsonHeaders, ...(status === 503 && { 'retry-after': String(retryAfterS) }) }, body }
     }
     return {
-      handle(text, { correlationId, traceparent, caller }) {
+      handle(text, { correlationId, trace, caller }) {
         const input = inputOfBody(text, inputLimits)
-        const trace = childSpan(traceparent)
         const decision = decider.decide({
           door: 'opa',
           correlationId,

@@ -6,7 +6,7 @@ import type { RecordedDecider } from '../../decision/decider.ts'
 import type { RecordedDecision } from '../../decision/decision.ts'
 import type { ExplainMode, FilterDemand, JsonText } from '../../decision/request.ts'
 import { PdpError } from '../../errors.ts'
-import { childSpan } from '../../telemetry/trace-context.ts'
+import { traceOfFields } from '../../telemetry/trace-context.ts'
 import type { DecideLimits } from '../decide-request.ts'
 import { prettyJson } from '../pretty-json.ts'
 import { jsonHeaders } from './answer.ts'
@@ -111,7 +111,7 @@ export function opaRoutes(app: FastifyInstance, { decider, limits, maxBodyBytes,
     return decider.decide({
       door: filter === undefined ? 'opa' : 'opa-compile',
       correlationId: request.id,
-      trace: childSpan(request.headers.traceparent as string | undefined),
+      trace: traceOfFields(request.headers),
       caller: callerOf(request),
       timeMs: Date.now(),
       input,
