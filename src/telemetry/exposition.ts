@@ -75,10 +75,10 @@ function exemplarText({ traceId, spanId, value, atMs }: Exemplar): string {
 }
 
 function labelsOf(attributes: Readonly<Record<string, string>>): string {
-  const entries = Object.entries(attributes).map(([name, value]) => `${name.replaceAll(/[^A-Za-z0-9_]/g, '_')}="${escape(value)}"`)
+  const entries = Object.entries(attributes).map(([name, value]) => `${name.replaceAll(/[^A-Za-z0-9_]/g, '_')}="${escaped(value)}"`)
   return entries.length === 0 ? '' : `{${entries.join(',')}}`
 }
 
-function escape(value: string): string {
+function escaped(value: string): string {
   return value.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n')
 }
