@@ -125,13 +125,15 @@ const chunkBytes = 4 * 1024 * 1024
 /**
  * The lines of a file, in order, without their line breaks.
  * @param take gets bytes that hold a line: they are written over behind the call
- * @param limit bytes that count; default: all
+ * @param limit where what counts ends; default: with the file
+ * @param from where a line begins; default: with the file
  * @returns bytes of all whole lines, and of what is behind them
  */
 export function eachLine(
   path: string,
   take: (bytes: Buffer, from: number, to: number) => void,
   limit = Number.POSITIVE_INFINITY,
+  from = 0,
 ): { readonly whole: number; readonly torn: number } {
   const file = openSync(path, 'r')
   try {
@@ -139,7 +141,7 @@ export function eachLine(
     let buffer = Buffer.allocUnsafeSlow(chunkBytes)
     let used = 0
     let whole = 0
-    for (let at = 0; at < size; ) {
+    for (let at = from; at < size; ) {
       if (used === buffer.length) {
         // A line that is longer than the buffer.
         const larger = Buffer.allocUnsafeSlow(buffer.length * 2)
@@ -150,14 +152,14 @@ export function eachLine(
       if (read === 0) break
       at += read
       const end = used + read
-      let from = 0
-      for (let to = buffer.indexOf(0x0a, used); to >= 0 && to < end; to = buffer.indexOf(0x0a, from)) {
-        take(buffer, from, to)
-        from = to + 1
+      let begins = 0
+      for (let to = buffer.indexOf(0x0a, used); to >= 0 && to < end; to = buffer.indexOf(0x0a, begins)) {
+        take(buffer, begins, to)
+        begins = to + 1
       }
-      whole += from
-      buffer.copy(buffer, 0, from, end)
-      used = end - from
+      whole += begins
+      buffer.copy(buffer, 0, begins, end)
+      used = end - begins
     }
     return { whole, torn: used }
   } finally {

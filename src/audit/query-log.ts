@@ -1,7 +1,9 @@
-// Records of a log that somebody looks for: segments are chosen by their time, lines by a text that must be in them, and what is left is
-// parsed. Newest first. Reads only.
+// Records of a log that somebody looks for: segments are chosen by their time, parts of them by an index of their IDs (id-index.ts), lines
+// by a text that must be in them, and what is left is parsed. Newest first. Reads only.
 import { join } from 'node:path'
 import type { PolicyIdentity } from '../decision/decision.ts'
+import { Finder } from './finder.ts'
+import { rangesWith, type WantedIds } from './id-index.ts'
 import { eachLine, listSegments, segmentTime } from './log-files.ts'
 
 export interface LogFilter {
@@ -68,21 +70,29 @@ const maxDelayMs = 3_600_000
 export function* queryLog(folder: string, filter: LogFilter): Generator<FoundRecord> {
   const files = listSegments(folder)
   const needle = needleOf(filter)
+  const ids = idsOf(filter)
   for (let i = files.length - 1; i >= 0; i--) {
     const file = files[i] as string
     const [begins, ends] = [segmentTime(file), files[i + 1] === undefined ? Number.POSITIVE_INFINITY : segmentTime(files[i + 1] as string)]
     if (filter.toMs !== undefined && begins > filter.toMs + maxDelayMs) continue
     if (filter.fromMs !== undefined && ends < filter.fromMs) return
     const found: FoundRecord[] = []
-    const wanted = needle && new Finder(needle)
-    // Whoever asks may write any character of a name so.
-    const escaped = new Finder(Buffer.from('\\u'))
-    eachLine(join(folder, file), (bytes, from, to) => {
-      if (wanted !== undefined && !wanted.isIn(bytes, from, to) && !escaped.isIn(bytes, from, to)) return
-      const line = bytes.toString('utf8', from, to)
-      const record = parse(line)
-      if (record !== undefined && matches(record, filter)) found.push({ line, record })
-    })
+    const look = (limit: number | undefined, from: number | undefined) => {
+      const wanted = needle && new Finder(needle)
+      // Whoever asks may write some characters of a name so.
+      const escaped = [new Finder(Buffer.from('\\u')), new Finder(Buffer.from('\\/'))]
+      const take = (bytes: Buffer, start: number, end: number) => {
+        const mayMatch = wanted === undefined || [wanted, ...escaped].some((one) => one.isIn(bytes, start, end))
+        const line = mayMatch ? bytes.toString('utf8', start, end) : ''
+        const record = mayMatch ? parse(line) : undefined
+        if (record !== undefined && matches(record, filter)) found.push({ line, record })
+      }
+      eachLine(join(folder, file), take, limit, from)
+    }
+    // The newest is being written.
+    const ranges = ids.length === 0 || i === files.length - 1 ? undefined : rangesWith(folder, file, ids)
+    if (ranges === undefined) look(undefined, undefined)
+    else for (const [from, to] of ranges) look(to, from)
     yield* found.reverse()
   }
 }
@@ -105,23 +115,14 @@ function needleOf({ id, trace, correlation, subject, resource, caller, reason, c
   return needle === undefined ? undefined : Buffer.from(needle)
 }
 
-/** Finds a text in the lines of a file, which come in order: where the next one lies is known until it is passed, so most lines are not looked at. */
-class Finder {
-  readonly #text: Buffer
-  #nextAt = -1
-
-  constructor(text: Buffer) {
-    this.#text = text
-  }
-
-  isIn(bytes: Buffer, from: number, to: number): boolean {
-    // Lines of the next chunk begin at 0 again.
-    if (from === 0 || this.#nextAt < from) {
-      const at = bytes.indexOf(this.#text, from)
-      this.#nextAt = at < 0 ? bytes.length : at
-    }
-    return this.#nextAt < to
-  }
+/** The IDs that every record has which matches. */
+function idsOf({ id, trace, correlation, subject, resource, caller }: LogFilter): WantedIds {
+  const text = (value: string) => JSON.stringify(value).slice(1, -1)
+  const single = [id, trace, correlation, caller].flatMap((value) => (value === undefined ? [] : [[text(value)]]))
+  const named = [subject, resource].flatMap((value) =>
+    value === undefined ? [] : [[text(value), text(value.slice(value.indexOf(':') + 1))]],
+  )
+  return [...single, ...named]
 }
 
 function parse(line: string): LogRecord | undefined {

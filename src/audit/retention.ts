@@ -3,6 +3,7 @@
 import { rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { syncFolder, writeWhole } from './durable-files.ts'
+import { idsName } from './id-index.ts'
 import { logFiles, readKeptFrom, type Segment, segmentTime } from './log-files.ts'
 
 export interface RetentionRule {
@@ -53,7 +54,7 @@ export function findExpired(folder: string, segments: readonly Segment[], rule: 
 export function removeBefore(folder: string, segments: readonly Segment[], before: string): number {
   writeWhole(join(folder, logFiles.keptFrom), `${before}\n`)
   const old = segments.filter(({ file }) => file < before)
-  for (const { file } of old) rmSync(join(folder, file), { force: true })
+  for (const { file } of old) for (const name of [file, idsName(file)]) rmSync(join(folder, name), { force: true })
   syncFolder(folder)
   return old.length
 }

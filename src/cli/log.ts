@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Command } from 'commander'
+import { indexSegment } from '../audit/id-index.ts'
 import { eachLine, listSegments, logFiles } from '../audit/log-files.ts'
 import { type NoteKey, parseVerifier } from '../audit/tree/note.ts'
 import { Unsealer } from '../audit/unseal.ts'
@@ -48,6 +49,14 @@ Examples:
       '\nExamples:\n  verdict log decrypt --key auditor.pem > clear.ndjson\n\nValues whose data key was destroyed stay encrypted; how many there are is said on stderr.',
     )
     .action(decrypt)
+  log
+    .command('index [folder]')
+    .description('make queries by an ID fast: an index of each whole segment that has none, a hundredth of its size')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  verdict log index\n  0 * * * * verdict log index /var/lib/verdict/decisions    # each hour, for cron',
+    )
+    .action(index)
   const found = (usage: string, description: string, examples: string) =>
     log
       .command(usage)
@@ -87,6 +96,18 @@ Examples:
     .option('--on <file>', 'a bundle (.tar.gz) to be asked instead')
     .option('--trusted-key <key>', 'key of the input for trusted facts, as it was configured', 'trusted')
     .action((folder = defaultFolder, options) => replay(folder, options))
+}
+
+function index(folder = defaultFolder): void {
+  const whole = listSegments(folder).slice(0, -1)
+  const isShown = process.stderr.isTTY
+  let made = 0
+  for (const [i, file] of whole.entries()) {
+    if (isShown) process.stderr.write(`\r${i + 1} of ${whole.length} segments`)
+    if (indexSegment(folder, file)) made++
+  }
+  if (isShown) process.stderr.write('\r\x1b[K')
+  print(`${made} of ${whole.length} whole segments had no index; the newest has none while it is written`)
 }
 
 async function verify(folder = defaultFolder, options: VerifyOptions): Promise<void> {

@@ -46,14 +46,21 @@ export interface Ports {
   readonly grpc: number
 }
 
-/** @param more options of `serve` */
-export async function startVerdict(more: readonly string[] = []): Promise<Ports & { readonly pid: number }> {
+/**
+ * @param more options of `serve`
+ * @param env settings by their variables
+ */
+export async function startVerdict(
+  more: readonly string[] = [],
+  env: Readonly<Record<string, string>> = {},
+): Promise<Ports & { readonly pid: number }> {
   const ports = { http: await freePort(), grpc: await freePort() }
   const state = join(folder, `state-${ports.http}`)
   const { pid, said } = start([
     // What is measured is evaluations; the cache has a bench of its own.
     'env',
     'VERDICT_CACHE_ENABLED=false',
+    ...Object.entries(env).map(([name, value]) => `${name}=${value}`),
     ...node,
     `${root}src/main.ts`,
     'serve',

@@ -106,6 +106,18 @@ describe('query', () => {
   })
 })
 
+test('an index is made of whole segments once, and what is found stays the same', async () => {
+  const query = async () => (await runCli(['log', 'query', folder, '--subject', 'ann', '--json'])).stdout
+  const before = await query()
+  expect(before).toContain(ids.ann)
+  const made = [await runCli(['log', 'index', folder]), await runCli(['log', 'index', folder])]
+  const [first, again] = made.map(({ stdout }) => Number(/^(\d+) of \d+ whole segments had no index/.exec(stdout)?.[1]))
+  expect(first).toBeGreaterThan(0)
+  expect(again).toBe(0)
+  expect(await query()).toBe(before)
+  expect((await runCli(['log', 'verify', folder])).code).toBe(0)
+})
+
 test('stats count', async () => {
   const json = JSON.parse((await cli('stats', '--json')).stdout)
   expect(json).toMatchObject({
