@@ -69,8 +69,11 @@ const maxPrintedLength = 4_096
 /** How long clients get to learn that their connection ends, before the socket stops listening. */
 const drainNoticeMs = 150
 
-/** @throws PdpError when a bundle, the state folder, the decision log or the address cannot be had */
-export async function startService(config: Config, log: FastifyBaseLogger): Promise<Service> {
+/**
+ * @param shared a toolchain that outlives the service; default: one of its own
+ * @throws PdpError when a bundle, the state folder, the decision log or the address cannot be had
+ */
+export async function startService(config: Config, log: FastifyBaseLogger, shared?: Toolchain): Promise<Service> {
   const startedAt = new Date()
   const closers: (() => unknown)[] = []
   const closeAll = async () => {
@@ -79,8 +82,8 @@ export async function startService(config: Config, log: FastifyBaseLogger): Prom
   try {
     const state = new StateFolder(config.state)
     closers.push(() => state.close())
-    const toolchain = new Toolchain()
-    closers.push(() => toolchain.close())
+    const toolchain = shared ?? new Toolchain()
+    if (shared === undefined) closers.push(() => toolchain.close())
     const recordsFolder = config.decisionLog.folder ?? state.decisionsFolder
     const { shard, guarantee, signingKeyFiles } = config.decisionLog
     const isStrict = guarantee === 'strict'

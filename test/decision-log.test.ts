@@ -1,5 +1,5 @@
 // The decision log of a service: its checkpoint over HTTP, what a strict one says of keeping answers, one that somebody changed.
-import { appendFileSync, readFileSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from '@jest/globals'
 import { listSegments } from '../src/audit/log-files.ts'
@@ -92,7 +92,7 @@ test('a log that is being written verifies at every moment', async () => {
   const load = (async () => {
     while (!isOver) await service.decide({ action: { name: 'read' }, resource: { type: 'doc', id: '1' }, evaluations })
   })()
-  await new Promise((resolve) => setTimeout(resolve, 100))
+  while (!existsSync(join(folder, 'tree/checkpoint'))) await new Promise((resolve) => setTimeout(resolve, 10))
   for (let i = 0; i < 40; i++) {
     expect(verifyLog({ folder, keys: keysOf(folder) }).faults).toEqual([])
     await new Promise((resolve) => setTimeout(resolve, 1))

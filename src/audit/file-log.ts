@@ -10,8 +10,8 @@ import { PdpError, type PdpErrorCode } from '../errors.ts'
 import { startThread } from '../threads.ts'
 import type { DecisionLog } from './decision-log.ts'
 import { LineChunks } from './line-chunks.ts'
+import type { Recovered } from './log-recovery.ts'
 import type { LogCommand, LogReply, LogWorkerData } from './log-worker.ts'
-import type { Recovered } from './log-writer.ts'
 import type { Expired, RetentionRule } from './retention.ts'
 
 export interface FileLogOptions extends Omit<LogWorkerData, 'isSynced'> {

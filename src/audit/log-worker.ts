@@ -3,7 +3,8 @@
 // {checkpointFailure} as they come.
 import { parentPort, workerData } from 'node:worker_threads'
 import { toPdpError } from '../errors.ts'
-import { LogWriter, type LogWriterOptions, type Recovered } from './log-writer.ts'
+import type { Recovered } from './log-recovery.ts'
+import { LogWriter, type LogWriterOptions } from './log-writer.ts'
 import type { Expired, RetentionRule } from './retention.ts'
 import { noteSigner } from './tree/note.ts'
 

@@ -13,43 +13,17 @@ import {
   readFileSync,
   rmSync,
   statSync,
-  truncateSync,
-  writeFileSync,
   writeSync,
   writevSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { PdpError } from '../errors.ts'
 import { appendSynced, syncFolder, writeWhole } from './durable-files.ts'
 import { withoutFirst } from './line-chunks.ts'
-import {
-  eachLine,
-  headLength,
-  leafBytes,
-  leavesName,
-  linesFromEnd,
-  listSegments,
-  logFiles,
-  readKeptFrom,
-  readSegments,
-  type Segment,
-  segmentLine,
-  segmentName,
-  seqOf,
-  treeFolder,
-} from './log-files.ts'
+import { leafBytes, leavesName, logFiles, readSegments, type Segment, segmentLine, segmentName, treeFolder } from './log-files.ts'
+import { type Recovered, recoverLog } from './log-recovery.ts'
 import { type Expired, findExpired, type RetentionRule, removeBefore } from './retention.ts'
-import { type Digest, GrowingTree, Leaves, leafHashAt } from './tree/merkle.ts'
-import {
-  type Checkpoint,
-  checkpointText,
-  type NoteSigner,
-  parseCheckpoint,
-  parseNote,
-  signNote,
-  verifierText,
-  verifyNote,
-} from './tree/note.ts'
+import { type Digest, GrowingTree, leafHashAt } from './tree/merkle.ts'
+import { checkpointText, type NoteSigner, signNote, verifierText } from './tree/note.ts'
 
 export interface LogWriterOptions {
   readonly folder: string
@@ -63,12 +37,6 @@ export interface LogWriterOptions {
   readonly signers: readonly NoteSigner[]
 }
 
-export interface Recovered {
-  readonly file: string
-  /** Of a line that was not whole. */
-  readonly bytes: number
-}
-
 interface OpenSegment {
   readonly file: string
   readonly handle: number
@@ -79,9 +47,6 @@ interface OpenSegment {
   readonly first: number
   bytes: number
 }
-
-/** Of the newest segments, so much is held against the checkpoint when a log is opened. Bytes. */
-const maxCheckedBytes = 256 * 1024 * 1024
 
 export class LogWriter {
   readonly #options: LogWriterOptions
@@ -261,76 +226,16 @@ export class LogWriter {
   }
 
   #recover(): void {
-    const { folder } = this.#options
-    const { segments, bytes, torn } = readSegments(folder)
-    if (torn > 0) truncateSync(join(folder, logFiles.index), bytes)
-    const published = this.#readCheckpoint()
-    const last = segments.at(-1)
-    if (last === undefined) {
-      if (published !== undefined) throw broken(`there is a checkpoint and no \`${logFiles.index}\``)
-      // Lines from before there was a tree.
-      this.#lastSeq = lastSeqOf(folder, listSegments(folder))
-      return
-    }
-    const keptFrom = readKeptFrom(folder)
-    if (keptFrom !== undefined && segments.every(({ file }) => file !== keptFrom)) throw broken(`\`${logFiles.keptFrom}\` names no segment`)
-    // A crash may have left some of them.
-    if (keptFrom !== undefined) removeBefore(folder, segments, keptFrom)
-    checkSizes(folder, segments, keptFrom)
-    const from = firstToCheck(folder, segments, published, keptFrom)
-    let tree = new GrowingTree()
-    let rootAt: Digest | undefined
-    for (const segment of segments.slice(from)) {
-      if (segment === segments[from]) tree = beginning(segment)
-      else if (!tree.isAt(segment.first, segment.roots)) throw broken(`\`${segment.file}\` does not begin where the one before ends`)
-      if (tree.size === published?.size) rootAt = tree.root()
-      const isLast = segment === last
-      const limit = isLast ? undefined : segments[segments.indexOf(segment) + 1]?.previousBytes
-      const leaves = new Leaves()
-      const ends = eachLine(
-        join(folder, segment.file),
-        (buffer, start, end) => {
-          const leaf = leafHashAt(buffer, start, end)
-          tree.append(leaf)
-          leaves.add(leaf)
-          if (tree.size === published?.size) rootAt = tree.root()
-        },
-        limit,
-      )
-      if (isLast) {
-        if (ends.torn > 0) {
-          truncateSync(join(folder, segment.file), ends.whole)
-          this.#recovered = { file: segment.file, bytes: ends.torn }
-        }
-        this.#lastBytes = ends.whole
-      }
-      this.#checkLeaves(segment, leaves, isLast)
-    }
-    if (published !== undefined && published.size > tree.size)
-      throw broken(`its checkpoint is of ${published.size} entries, and ${tree.size} are there`)
-    if (published !== undefined && rootAt !== published.root)
-      throw broken(`what is there is not what the checkpoint of ${published.size} entries says`)
+    const { folder, signers } = this.#options
+    const { tree, last, lastBytes, lastSeq, published, segments, recovered } = recoverLog(folder, signers)
     this.#tree = tree
-    this.#synced = 0
-    this.#published = published?.size ?? 0
-    this.#lastSeq = lastSeqOf(
-      folder,
-      segments.map(({ file }) => file).filter((file) => keptFrom === undefined || file >= keptFrom),
-    )
-    this.#segmentCount = segments.length
+    this.#published = published
+    this.#lastSeq = lastSeq
+    this.#segmentCount = segments
+    this.#recovered = recovered
+    if (last === undefined) return
+    this.#lastBytes = lastBytes
     this.#reopen(last)
-  }
-
-  /** Those of the newest segment may be fewer than its entries: they are not synced. */
-  #checkLeaves({ file, first }: Segment, leaves: Leaves, isLast: boolean): void {
-    const path = join(this.#options.folder, leavesName(file))
-    const there = existsSync(path) ? readFileSync(path) : Buffer.alloc(0)
-    const known = Math.min(Math.floor(there.length / leafBytes), leaves.size)
-    for (let i = 0; i < known; i++) {
-      if (there.toString('latin1', i * leafBytes, (i + 1) * leafBytes) !== leaves.at(i))
-        throw broken(`entry ${first + i}, line ${i + 1} of \`${file}\`, is not what was written`)
-    }
-    if (isLast) writeFileSync(path, leaves.bytes, { mode: 0o600 })
   }
 
   /** What a run before wrote goes on to be written to, so that it is synced before it is signed for. */
@@ -344,21 +249,6 @@ export class LogWriter {
       first,
       openedAtMs: statSync(path).birthtimeMs,
       bytes: this.#lastBytes ?? 0,
-    }
-  }
-
-  #readCheckpoint(): Checkpoint | undefined {
-    const path = join(this.#options.folder, logFiles.checkpoint)
-    if (!existsSync(path)) return undefined
-    const { signers } = this.#options
-    try {
-      const note = parseNote(readFileSync(path))
-      verifyNote(note, signers)
-      const checkpoint = parseCheckpoint(note.text)
-      if (checkpoint.origin !== signers[0]?.name) throw new PdpError('ERR_FILE', `it is of \`${checkpoint.origin}\``)
-      return checkpoint
-    } catch (cause) {
-      throw broken(`its checkpoint is not to be believed: ${(cause as Error).message}`)
     }
   }
 }
@@ -380,56 +270,4 @@ function isCut({ handle, bytes }: OpenSegment): boolean {
   } catch {
     return false
   }
-}
-
-function broken(what: string): PdpError {
-  return new PdpError('ERR_LOG_BROKEN', `nothing is added to a decision log that was changed: ${what}; \`verdict log verify\` says more`)
-}
-
-function beginning({ file, first, roots }: Segment): GrowingTree {
-  try {
-    return new GrowingTree(first, roots)
-  } catch {
-    throw broken(`the index says what cannot be of \`${file}\``)
-  }
-}
-
-/** All segments that are kept are there, with as many bytes as they had, at least. */
-function checkSizes(folder: string, segments: readonly Segment[], keptFrom: string | undefined): void {
-  for (const [i, { file }] of segments.entries()) {
-    if (keptFrom !== undefined && file < keptFrom) continue
-    const bytes = statSync(join(folder, file), { throwIfNoEntry: false })?.size
-    if (bytes === undefined) throw broken(`\`${file}\` is not there`)
-    const wanted = segments[i + 1]?.previousBytes
-    if (wanted !== undefined && bytes < wanted) throw broken(`\`${file}\` has ${bytes} bytes, and had ${wanted}`)
-  }
-}
-
-/** The segment from which on all is read: the newest within the bound, and whatever is behind the checkpoint. */
-function firstToCheck(
-  folder: string,
-  segments: readonly Segment[],
-  published: Checkpoint | undefined,
-  keptFrom: string | undefined,
-): number {
-  let from = segments.length - 1
-  let bytes = statSync(join(folder, (segments[from] as Segment).file)).size
-  while (from > 0) {
-    if ((segments[from] as Segment).file === keptFrom) break
-    bytes += statSync(join(folder, (segments[from - 1] as Segment).file)).size
-    if (bytes > maxCheckedBytes && (segments[from] as Segment).first <= (published?.size ?? 0)) break
-    from--
-  }
-  return from
-}
-
-/** Of the newest line that has a number. */
-function lastSeqOf(folder: string, files: readonly string[]): number {
-  for (const file of [...files].reverse()) {
-    for (const line of linesFromEnd(join(folder, file))) {
-      const seq = seqOf(line.slice(0, headLength))
-      if (seq !== undefined) return seq
-    }
-  }
-  return 0
 }

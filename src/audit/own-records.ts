@@ -1,6 +1,6 @@
 // Lines of JSON by which a log speaks of itself: what a crash left of a line, and was cut; segments that are kept no longer.
 import { toJsonLine } from '../decision/json-text.ts'
-import type { Recovered } from './log-writer.ts'
+import type { Recovered } from './log-recovery.ts'
 import type { Expired } from './retention.ts'
 
 export interface Stamp {

@@ -10,6 +10,7 @@ import {
   leavesName,
   listSegments,
   logFiles,
+  readCheckpoint,
   readKeptFrom,
   readSegments,
   type Segment,
@@ -82,11 +83,12 @@ const maxOfKind = 10
 
 /** @throws PdpError ERR_FILE for a folder that holds no log, and for notes that are none */
 export function verifyLog(options: VerifyOptions): LogReport {
+  const { folder } = options
   for (;;) {
-    const before = readKeptFrom(options.folder)
+    const [keptFrom, isSigned] = [readKeptFrom(folder), readCheckpoint(folder) !== undefined]
     const report = new Verification(options).run()
-    // A service removed segments meanwhile: what says so may be behind the checkpoint that was read.
-    if (readKeptFrom(options.folder) === before) return report
+    // A service removed segments meanwhile: what says so may be behind the checkpoint that was read. Or it signed for the first time.
+    if (readKeptFrom(folder) === keptFrom && (isSigned || readCheckpoint(folder) === undefined)) return report
   }
 }
 

@@ -42,7 +42,7 @@ const line = (random: (below: number) => number, id: string) => {
 
 describe('a query', () => {
   const random = numbers(7)
-  const segments = Array.from({ length: 3 }, (_, s) => Array.from({ length: 2_500 }, (_, i) => line(random, `${s}-${i}`)))
+  const segments = Array.from({ length: 3 }, (_, s) => Array.from({ length: 1_200 }, (_, i) => line(random, `${s}-${i}`)))
   const folder = logOf(segments)
   const all = segments.flat().map((text) => JSON.parse(text) as LogRecord & { id: string })
   const filters: LogFilter[] = [
@@ -54,7 +54,7 @@ describe('a query', () => {
       { subject: `user:${value}` },
     ]),
     ...Array.from({ length: 20 }, () => ({ subject: `u${random(5_000)}`, outcome: 'deny' as const })),
-    ...Array.from({ length: 10 }, () => ({ id: `${random(3)}-${random(2_500)}` })),
+    ...Array.from({ length: 10 }, () => ({ id: `${random(3)}-${random(1_200)}` })),
     { subject: 'alice', resource: 'x/y', caller: 'é' },
     { subject: 'nobody' },
     { action: 'read', outcome: 'allow' },

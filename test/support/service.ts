@@ -1,4 +1,5 @@
-// A whole service in this process, on a free port, with a state folder of its own.
+// A whole service in this process, on a free port, with a state folder of its own. Those of a test file share their toolchain, which takes
+// longer to start than all the rest.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pino } from 'pino'
@@ -6,6 +7,7 @@ import { listSegments } from '../../src/audit/log-files.ts'
 import { type ConfigOverrides, loadConfig } from '../../src/config.ts'
 import { type Service, startService } from '../../src/service.ts'
 import { endsBeforeFolders, tempFolder } from './temp-folder.ts'
+import { toolchain } from './toolchain.ts'
 
 const running: Service[] = []
 
@@ -50,7 +52,7 @@ export async function startTestService(
   })
   const logged: Record<string, unknown>[] = []
   const log = pino({ level: 'debug', base: null }, { write: (line: string) => void logged.push(JSON.parse(line)) })
-  const service = await startService(config, log)
+  const service = await startService(config, log, toolchain)
   running.push(service)
   return {
     service,
