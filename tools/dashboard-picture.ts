@@ -73,7 +73,7 @@ async function startPrometheus(service: string): Promise<string> {
   return `http://${at}`
 }
 
-/** Users who come and go in waves, some denied, a few who ask for what is not there. */
+/** The users of the starter policies in waves, some of them denied, a few who ask for what is not there. */
 async function load(service: string, untilMs: number): Promise<void> {
   const ask = (path: string, body: object) =>
     fetch(`${service}${path}`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }).then(
@@ -83,9 +83,9 @@ async function load(service: string, untilMs: number): Promise<void> {
   for (let turn = 0; Date.now() < untilMs; turn++) {
     const wave = 1 + Math.sin((Date.now() - began) / 9_000)
     const question = (i: number) => ({
-      subject: { type: 'user', id: i % 3 === 0 ? 'alice' : `user-${i % 40}` },
-      action: { name: i % 4 === 0 ? 'write' : 'read' },
-      resource: { type: 'document', id: `doc-${(turn * 7 + i) % 90}`, properties: { owner: i % 2 === 0 ? 'alice' : 'bob' } },
+      subject: { type: 'user', id: pick(['alice', 'bob', 'carol', 'dave', 'mallory'], turn + i) },
+      action: { name: pick(['read', 'read', 'read', 'update', 'share'], turn * 3 + i) },
+      resource: { type: 'document', id: pick(['roadmap', 'handbook', 'notes', 'handbook', 'salaries'], turn * 7 + i * 2) },
       ...(i === 7 && turn % 20 === 0 && { policy: 'main:not/there' }),
     })
     const count = 3 + Math.round(8 * wave)
@@ -96,6 +96,10 @@ async function load(service: string, untilMs: number): Promise<void> {
     await Promise.all(asked)
     await sleep(40)
   }
+}
+
+function pick(values: readonly string[], at: number): string {
+  return values[at % values.length] as string
 }
 
 async function ask({ expr, legendFormat = '' }: Panel['targets'][number]): Promise<Series[]> {
@@ -166,7 +170,7 @@ function graph({ fieldConfig }: Panel, all: readonly Series[], { width, height }
   const legend = series.slice(0, maxNamed).map(({ name }, i) => {
     const text = name.length > 28 ? `${name.slice(0, 27)}…` : name
     const x = at
-    at += 26 + text.length * 5.6
+    at += 26 + text.length * 6.8
     return at > width
       ? ''
       : `<rect x="${x}" y="${height - 19}" width="12" height="3" fill="${colours[i % colours.length]}"/><text x="${x + 16}" y="${height - 14}" fill="#ccccdc" font-size="10">${escaped(text)}</text>`

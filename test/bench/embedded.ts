@@ -13,8 +13,8 @@ import { folder, spread, startVerdict, writeReport } from './servers.ts'
 
 const quick = process.argv.includes('--quick')
 const rounds = quick ? 1 : 5
-const count = quick ? 40_000 : 200_000
-const toldCount = quick ? 50_000 : 100_000
+const count = quick ? 10_000 : 200_000
+const toldCount = quick ? 10_000 : 100_000
 /** As many come at once, and so long they have to be told. */
 const [burst, pauseMs] = [2_000, 150]
 

@@ -14,7 +14,7 @@ import { batchesInProcess, cerbosProgram, folder, median, ratio, root, spread, s
 
 const quick = process.argv.includes('--quick')
 const rounds = quick ? 1 : 5
-const seconds = quick ? 3 : 8
+const seconds = quick ? 1 : 8
 const warmUpSeconds = 3
 const batchSize = 1_000
 const loader = new protobuf.Root()

@@ -13,7 +13,7 @@ import { luaOf, wrk } from './wrk.ts'
 
 const quick = process.argv.includes('--quick')
 const rounds = quick ? 1 : 3
-const seconds = quick ? 3 : 8
+const seconds = quick ? 1 : 8
 const rates = quick ? [1_000] : [1_000, 4_000, 10_000, 16_000]
 const connections = 32
 

@@ -22,7 +22,7 @@ import { luaOf, type Measured, wrk } from './wrk.ts'
 
 const quick = process.argv.includes('--quick')
 const rounds = quick ? 1 : 5
-const seconds = quick ? 3 : 8
+const seconds = quick ? 1 : 8
 const connections = 32
 const batchSize = 100
 

@@ -16,7 +16,7 @@ import { median, startVerdict, writeReport } from './servers.ts'
 
 const quick = process.argv.includes('--quick')
 const rounds = quick ? 1 : 5
-const seconds = quick ? 2 : 6
+const seconds = quick ? 1 : 6
 const connections = 16
 const measure = (pid: number, ask: (i: number) => Promise<void>) => processorTime(pid, ask, { connections, seconds })
 

@@ -17,7 +17,7 @@ import { median, startVerdict, writeReport } from './servers.ts'
 
 const quick = process.argv.includes('--quick')
 const rounds = quick ? 1 : 5
-const seconds = quick ? 2 : 4
+const seconds = quick ? 1 : 4
 const connections = 16
 
 const folder = mkdtempSync(join(tmpdir(), 'verdict-tokens-'))
