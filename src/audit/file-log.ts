@@ -164,10 +164,19 @@ class WorkerLog implements FileLog {
     if (failure !== undefined) throw new Error(failure)
     if (expired === undefined) return undefined
     void this.append(line(expired))
-    await this.flush()
+    await this.#written()
     const removed = await this.#ask({ op: 'remove', before: expired.before })
     if (removed.failure !== undefined) throw new Error(removed.failure)
     return expired
+  }
+
+  /** All that was appended until now is written; what comes meanwhile may be. */
+  async #written(): Promise<void> {
+    // One that is under way may not have it, the one behind it has.
+    await this.#writing
+    this.#write()
+    await this.#writing
+    if (this.#failing) throw unavailable()
   }
 
   async close(): Promise<void> {

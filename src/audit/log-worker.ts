@@ -46,7 +46,7 @@ if (writer !== undefined) {
   port.on('message', (command: LogCommand) => {
     if (command.op === 'write') write(writer, command)
     else if (command.op === 'expired') answer(command.id, () => ({ expired: writer.findExpired(command.rule) }))
-    else if (command.op === 'remove') answer(command.id, () => ({ removed: writer.removeBefore(command.before) }))
+    else if (command.op === 'remove') remove(writer, command)
     else settle(writer, command)
     timer ??= setTimeout(() => {
       timer = undefined
@@ -80,11 +80,23 @@ function write(log: LogWriter, { id, chunks }: LogCommand & { readonly op: 'writ
 
 function settle(log: LogWriter, { id, op }: LogCommand): void {
   answer(id, () => {
-    const note = log.checkpoint()
-    if (note !== undefined) send({ checkpoint: note, size: log.size })
+    signAll(log)
     if (op === 'close') log.close()
     return {}
   })
+}
+
+function remove(log: LogWriter, { id, before }: LogCommand & { readonly op: 'remove' }): void {
+  answer(id, () => {
+    // With what says so.
+    signAll(log)
+    return { removed: log.removeBefore(before) }
+  })
+}
+
+function signAll(log: LogWriter): void {
+  const note = log.checkpoint()
+  if (note !== undefined) send({ checkpoint: note, size: log.size })
 }
 
 function answer(id: number, act: () => { readonly expired?: Expired | undefined; readonly removed?: number }): void {
@@ -97,8 +109,7 @@ function answer(id: number, act: () => { readonly expired?: Expired | undefined;
 
 function publish(log: LogWriter): void {
   try {
-    const note = log.checkpoint()
-    if (note !== undefined) send({ checkpoint: note, size: log.size })
+    signAll(log)
   } catch (error) {
     send({ checkpointFailure: (error as Error).message })
   }

@@ -4,6 +4,9 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from '@jest/globals'
 import { type FileLogOptions, openFileLog } from '../../src/audit/file-log.ts'
+import { retiredLine } from '../../src/audit/own-records.ts'
+import { parseVerifier } from '../../src/audit/tree/note.ts'
+import { verifyLog } from '../../src/audit/verify-log.ts'
 import { tempFolder } from '../support/temp-folder.ts'
 
 const key = generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }) as string
@@ -44,6 +47,37 @@ describe('the file log', () => {
     expect(lines(folder)).toEqual(Array.from({ length: 2_000 }, (_, i) => i + 1))
     expect(segments(folder).length).toBeGreaterThan(5)
   })
+
+  test.each(['strict', 'durable', 'fast'] as const)(
+    'lets go of old segments while it is written without a pause, %s',
+    async (guarantee) => {
+      const folder = tempFolder()
+      const log = await open(folder, { maxFileBytes: 5_000, guarantee, flushIntervalMs: 1 })
+      let isOver = false
+      const load = (async () => {
+        while (!isOver) {
+          for (let i = 0; i < 5; i++) void log.append(line(log.nextSeq(), 'x'.repeat(50)))
+          await sleep(0)
+        }
+      })()
+      const rule = { olderThanMs: undefined, maxBytes: 20_000, neededFrom: undefined }
+      let removed = 0
+      for (let i = 0; i < 20 || removed < 10; i++) {
+        const expired = await log.retire(rule, (one) => retiredLine(one, { shard: '0', seq: log.nextSeq(), timeMs: Date.now() }))
+        removed += expired?.files ?? 0
+        await sleep(10)
+      }
+      isOver = true
+      await load
+      await log.close()
+      expect(segments(folder).length).toBeLessThan(removed)
+      const signer = parseVerifier(readFileSync(join(folder, 'tree/log.vkey'), 'utf8').trim())
+      const report = verifyLog({ folder, keys: [signer] })
+      expect(report.faults).toEqual([])
+      expect(report.retired).toBeGreaterThan(0)
+      await (await open(folder)).close()
+    },
+  )
 
   test('writes without being told, within the interval', async () => {
     const folder = tempFolder()
