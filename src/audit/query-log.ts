@@ -78,11 +78,10 @@ export function* queryLog(folder: string, filter: LogFilter): Generator<FoundRec
     if (filter.fromMs !== undefined && ends < filter.fromMs) return
     const found: FoundRecord[] = []
     const look = (limit: number | undefined, from: number | undefined) => {
-      const wanted = needle && new Finder(needle)
-      // Whoever asks may write some characters of a name so.
-      const escaped = [new Finder(Buffer.from('\\u')), new Finder(Buffer.from('\\/'))]
+      // Whoever asks may write some characters of a name by escapes.
+      const finders = needle && [needle, Buffer.from('\\u'), Buffer.from('\\/')].map((text) => new Finder(text))
       const take = (bytes: Buffer, start: number, end: number) => {
-        const mayMatch = wanted === undefined || [wanted, ...escaped].some((one) => one.isIn(bytes, start, end))
+        const mayMatch = finders === undefined || finders.some((one) => one.isIn(bytes, start, end))
         const line = mayMatch ? bytes.toString('utf8', start, end) : ''
         const record = mayMatch ? parse(line) : undefined
         if (record !== undefined && matches(record, filter)) found.push({ line, record })
@@ -91,8 +90,13 @@ export function* queryLog(folder: string, filter: LogFilter): Generator<FoundRec
     }
     // The newest is being written.
     const ranges = ids.length === 0 || i === files.length - 1 ? undefined : rangesWith(folder, file, ids)
-    if (ranges === undefined) look(undefined, undefined)
-    else for (const [from, to] of ranges) look(to, from)
+    try {
+      if (ranges === undefined) look(undefined, undefined)
+      else for (const [from, to] of ranges) look(to, from)
+    } catch (error) {
+      // A service that keeps records for a time has removed it just now.
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    }
     yield* found.reverse()
   }
 }

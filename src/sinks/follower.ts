@@ -61,7 +61,11 @@ export class LogFollower {
     const cursor = this.#cursor
     return listSegments(folder)
       .filter((file) => cursor === undefined || file >= cursor.file)
-      .reduce((sum, file) => sum + statSync(join(folder, file)).size - (file === cursor?.file ? cursor.bytes : 0), 0)
+      .reduce(
+        (sum, file) =>
+          sum + (statSync(join(folder, file), { throwIfNoEntry: false })?.size ?? 0) - (file === cursor?.file ? cursor.bytes : 0),
+        0,
+      )
   }
 
   /** The segment that is read, or will be; the empty text: the oldest that is there. */
