@@ -1,6 +1,6 @@
 // The files of a decision log, for those who write it and those who read it: segments of lines, in the order of their names; an index
 // that says where in the tree each segment begins; the newest checkpoint, and those at the ends of segments.
-import { closeSync, fstatSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs'
+import { closeSync, existsSync, fstatSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs'
 import { join } from 'node:path'
 import { PdpError } from '../errors.ts'
 import type { Digest } from './tree/merkle.ts'
@@ -109,6 +109,27 @@ export function readCheckpoint(folder: string): string | undefined {
 /** @returns the first segment that is kept; undefined: all are */
 export function readKeptFrom(folder: string): string | undefined {
   return readIfThere(join(folder, logFiles.keptFrom))?.trim()
+}
+
+/** @param keptFrom as readKeptFrom gives it */
+export function keptOf(segments: readonly Segment[], keptFrom: string | undefined): readonly Segment[] {
+  return keptFrom === undefined ? segments : segments.filter(({ file }) => file >= keptFrom)
+}
+
+/** Hashes of the entries of a segment, as they were written. */
+export interface WrittenLeaves {
+  readonly count: number
+  /** @returns undefined behind the last */
+  at(index: number): Digest | undefined
+}
+
+/** @returns undefined where there are none */
+export function readLeaves(folder: string, file: string): WrittenLeaves | undefined {
+  const path = join(folder, leavesName(file))
+  if (!existsSync(path)) return undefined
+  const bytes = readFileSync(path)
+  const count = Math.floor(bytes.length / leafBytes)
+  return { count, at: (index) => (index < count ? bytes.toString('latin1', index * leafBytes, (index + 1) * leafBytes) : undefined) }
 }
 
 function readIfThere(path: string): string | undefined {

@@ -6,17 +6,18 @@ import { PdpError } from '../errors.ts'
 import {
   eachLine,
   headLength,
-  leafBytes,
+  keptOf,
   leavesName,
   linesFromEnd,
   listSegments,
   logFiles,
   readKeptFrom,
+  readLeaves,
   readSegments,
   type Segment,
   seqOf,
 } from './log-files.ts'
-import { removeBefore } from './retention.ts'
+import { removeOld } from './retention.ts'
 import { type Digest, GrowingTree, Leaves, leafHashAt } from './tree/merkle.ts'
 import { type Checkpoint, type NoteSigner, parseCheckpoint, parseNote, verifyNote } from './tree/note.ts'
 
@@ -59,8 +60,8 @@ export function recoverLog(folder: string, signers: readonly NoteSigner[]): Foun
   const keptFrom = readKeptFrom(folder)
   if (keptFrom !== undefined && segments.every(({ file }) => file !== keptFrom)) throw broken(`\`${logFiles.keptFrom}\` names no segment`)
   // A crash may have left some of them.
-  if (keptFrom !== undefined) removeBefore(folder, segments, keptFrom)
-  const kept = segments.filter(({ file }) => keptFrom === undefined || file >= keptFrom)
+  if (keptFrom !== undefined) removeOld(folder, segments, keptFrom)
+  const kept = keptOf(segments, keptFrom)
   checkSizes(folder, kept)
   const read = readNewest(folder, kept.slice(firstToCheck(folder, kept, published)), published)
   const { size } = read.tree
@@ -72,7 +73,7 @@ export function recoverLog(folder: string, signers: readonly NoteSigner[]): Foun
   return { ...read, last, lastSeq: lastSeqOf(folder, names), published: published?.size ?? 0, segments: segments.length }
 }
 
-export function broken(what: string): PdpError {
+function broken(what: string): PdpError {
   return new PdpError('ERR_LOG_BROKEN', `nothing is added to a decision log that was changed: ${what}; \`verdict log verify\` says more`)
 }
 
@@ -114,14 +115,12 @@ function readNewest(folder: string, segments: readonly Segment[], published: Che
 
 /** Those of the newest segment may be fewer than its entries: they are not synced. */
 function checkLeaves(folder: string, { file, first }: Segment, leaves: Leaves, isLast: boolean): void {
-  const path = join(folder, leavesName(file))
-  const there = existsSync(path) ? readFileSync(path) : Buffer.alloc(0)
-  const known = Math.min(Math.floor(there.length / leafBytes), leaves.size)
+  const there = readLeaves(folder, file)
+  const known = Math.min(there?.count ?? 0, leaves.size)
   for (let i = 0; i < known; i++) {
-    if (there.toString('latin1', i * leafBytes, (i + 1) * leafBytes) !== leaves.at(i))
-      throw broken(`entry ${first + i}, line ${i + 1} of \`${file}\`, is not what was written`)
+    if (there?.at(i) !== leaves.at(i)) throw broken(`entry ${first + i}, line ${i + 1} of \`${file}\`, is not what was written`)
   }
-  if (isLast) writeFileSync(path, leaves.bytes, { mode: 0o600 })
+  if (isLast) writeFileSync(join(folder, leavesName(file)), leaves.bytes, { mode: 0o600 })
 }
 
 function publishedBy(folder: string, signers: readonly NoteSigner[]): Checkpoint | undefined {

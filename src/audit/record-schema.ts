@@ -65,12 +65,17 @@ export const recordSchema = z
   })
   .describe('One line of the decision log')
 
+/** Of lines that are no decision. */
+const numbered = {
+  seq: z.int().min(1).describe('Counts up by one in its shard, with those of decisions'),
+  shard: z.string(),
+}
+
 export const reuseRecordSchema = z
   .object({
     kind: z.literal('reuse'),
     of: z.uuid().describe('ID of the decision whose answer was given again'),
-    seq: z.int().min(1).describe('Counts up by one in its shard, with those of decisions'),
-    shard: z.string(),
+    ...numbered,
     time: z.iso.datetime().describe('When it was told, UTC'),
     caller: z
       .object({ id: z.string().optional(), issuer: z.string().optional(), address: z.string().optional() })
@@ -84,8 +89,7 @@ export const reuseRecordSchema = z
 export const retiredRecordSchema = z
   .object({
     kind: z.literal('retired'),
-    seq: z.int().min(1).describe('Counts up by one in its shard, with those of decisions'),
-    shard: z.string(),
+    ...numbered,
     time: z.iso.datetime().describe('When it was found, UTC'),
     before: z.string().describe('The first segment that is kept'),
     entries: z.int().min(1).describe('Entries before it, from the first of the log on: of them the hashes are kept'),
@@ -97,8 +101,7 @@ export const retiredRecordSchema = z
 export const recoveredRecordSchema = z
   .object({
     kind: z.literal('recovered'),
-    seq: z.int().min(1).describe('Counts up by one in its shard, with those of decisions'),
-    shard: z.string(),
+    ...numbered,
     time: z.iso.datetime().describe('When it was found, UTC'),
     file: z.string().describe('The segment whose last line was not whole'),
     cut_bytes: z.int().min(1),

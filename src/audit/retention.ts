@@ -4,7 +4,7 @@ import { rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { syncFolder, writeWhole } from './durable-files.ts'
 import { idsName } from './id-index.ts'
-import { logFiles, readKeptFrom, type Segment, segmentTime } from './log-files.ts'
+import { keptOf, listSegments, logFiles, readKeptFrom, type Segment, segmentTime } from './log-files.ts'
 
 export interface RetentionRule {
   /** Segments that hold nothing newer may go. Milliseconds since 1970. */
@@ -28,7 +28,7 @@ export interface Expired {
 export function findExpired(folder: string, segments: readonly Segment[], rule: RetentionRule): Expired | undefined {
   const { olderThanMs, maxBytes, neededFrom } = rule
   const keptFrom = readKeptFrom(folder)
-  const present = segments.filter(({ file }) => keptFrom === undefined || file >= keptFrom)
+  const present = keptOf(segments, keptFrom)
   const sizes = present.map(({ file }) => statSync(join(folder, file), { throwIfNoEntry: false })?.size ?? 0)
   let total = sizes.reduce((sum, size) => sum + size, 0)
   let files = 0
@@ -53,8 +53,18 @@ export function findExpired(folder: string, segments: readonly Segment[], rule: 
  */
 export function removeBefore(folder: string, segments: readonly Segment[], before: string): number {
   writeWhole(join(folder, logFiles.keptFrom), `${before}\n`)
-  const old = segments.filter(({ file }) => file < before)
+  return removeOld(folder, segments, before)
+}
+
+/**
+ * Removes what is still there of the segments before one.
+ * @returns how many
+ * @throws errors of the file system
+ */
+export function removeOld(folder: string, segments: readonly Segment[], before: string): number {
+  const there = new Set(listSegments(folder))
+  const old = segments.filter(({ file }) => file < before && there.has(file))
   for (const { file } of old) for (const name of [file, idsName(file)]) rmSync(join(folder, name), { force: true })
-  syncFolder(folder)
+  if (old.length > 0) syncFolder(folder)
   return old.length
 }

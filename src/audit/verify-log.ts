@@ -6,15 +6,15 @@ import { PdpError } from '../errors.ts'
 import {
   eachLine,
   headLength,
-  leafBytes,
-  leavesName,
   listSegments,
   logFiles,
   readCheckpoint,
   readKeptFrom,
+  readLeaves,
   readSegments,
   type Segment,
   seqOf,
+  type WrittenLeaves,
 } from './log-files.ts'
 import { retiredEntriesOf } from './own-records.ts'
 import { type Digest, emptyRoot, GrowingTree, Leaves, leafHashAt } from './tree/merkle.ts'
@@ -177,7 +177,7 @@ class Verification {
         message: `\`${segment.file}\` begins with other entries than the ones before it end with`,
       })
     }
-    const leaves = leavesOf(folder, segment)
+    const leaves = readLeaves(folder, segment.file)
     const path = join(folder, segment.file)
     const reading: Reading = { segment, leaves, line: 0, isTold: false }
     try {
@@ -315,19 +315,6 @@ function believed(note: Buffer, keys: readonly NoteKey[]): Believed {
   const parsed = parseNote(note)
   const signers = verifyNote(parsed, keys)
   return { ...parseCheckpoint(parsed.text), signers: signers.map(({ name, id }) => `${name}+${id}`) }
-}
-
-interface WrittenLeaves {
-  readonly count: number
-  at(index: number): Digest | undefined
-}
-
-function leavesOf(folder: string, { file }: Segment): WrittenLeaves | undefined {
-  const path = join(folder, leavesName(file))
-  if (!existsSync(path)) return undefined
-  const bytes = readFileSync(path)
-  const count = Math.floor(bytes.length / leafBytes)
-  return { count, at: (index) => (index < count ? bytes.toString('latin1', index * leafBytes, (index + 1) * leafBytes) : undefined) }
 }
 
 /** Checkpoints at the ends of segments, as far as they can be believed. */
