@@ -105,6 +105,12 @@ describe('the index', () => {
     expect(statSync(join(folder, idsName(file))).size).toBeLessThan(size / 50)
   })
 
+  test('skips nothing where an ID may be written in another way', () => {
+    const escaped = logOf([['{"id":"1","subject":{"id":"\\u0061nn"}}', '{"id":"2","subject":{"id":"x\\/y"}}'], []])
+    indexSegment(escaped, listSegments(escaped)[0] as string)
+    for (const subject of ['ann', 'x/y']) expect([...queryLog(escaped, { subject })]).toHaveLength(1)
+  })
+
   test('begins and ends ranges with lines', () => {
     const bytes = readFileSync(join(folder, file))
     for (const [from, to] of ranges([['u1', 'u3000', 'u9000']])) {

@@ -148,6 +148,9 @@ describe('somebody who removes segments is found', () => {
       .split('\n')
       .map((one) => one && JSON.parse(one).file)[0] as string
     expect(existsSync(join(other, gone))).toBe(false)
+    const hashes = readFileSync(join(other, leavesName(gone)))
+    writeFileSync(join(other, leavesName(gone)), hashes.subarray(0, -32))
+    expect(codes(other)).toContain('segment_missing')
     rmSync(join(other, leavesName(gone)))
     expect(codes(other)).toContain('segment_missing')
   })
