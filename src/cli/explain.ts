@@ -5,6 +5,7 @@ import { queryLog } from '../audit/query-log.ts'
 import { type RuleStep, ruleTree } from '../audit/rule-tree.ts'
 import { PdpError } from '../errors.ts'
 import { LogReplay } from '../log-replay.ts'
+import { defaultLog, mustBeLog } from './log-folder.ts'
 import { describe, safe } from './log-query.ts'
 import { paint, print, printJson } from './output.ts'
 import { withToolchain } from './with-toolchain.ts'
@@ -21,7 +22,7 @@ export function explainCommand(program: Command): void {
   program
     .command('explain <id>')
     .description('which rules decided a recorded decision, by its ID')
-    .option('--log <folder>', 'folder of the decision log', '.verdict/decisions')
+    .option('--log <folder>', 'folder of the decision log', defaultLog)
     .option('--archives <folder>', 'archives of bundles (default: bundles beside the folder of the log)')
     .option('--trusted-key <key>', 'key of the input for trusted facts, as it was configured', 'trusted')
     .option('--trace', "print the whole trace of OPA's evaluator instead")
@@ -30,9 +31,10 @@ export function explainCommand(program: Command): void {
     .action(explain)
 }
 
-/** @throws PdpError ERR_NOT_FOUND, ERR_FILE, ERR_CONFLICT */
+/** @throws PdpError ERR_USAGE, ERR_NOT_FOUND, ERR_FILE, ERR_CONFLICT */
 async function explain(id: string, options: ExplainOptions): Promise<void> {
   const { log, archives = join(dirname(log), 'bundles'), trustedKey } = options
+  mustBeLog(log)
   const [found] = queryLog(log, { id })
   if (found === undefined) throw new PdpError('ERR_NOT_FOUND', `no record in \`${log}\` has the ID \`${id.slice(0, 64)}\``)
   const { trace, bundle } = await withToolchain((toolchain) =>

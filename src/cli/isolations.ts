@@ -12,38 +12,45 @@ interface AddOptions extends ServerOptions {
   allow?: string[]
 }
 
-export function isolationCommands(program: Command): void {
+export function revocationsCommand(program: Command): void {
   const revocations = program.command('revocations').description('identities and tokens that are not answered any longer')
-  const quarantines = program.command('quarantines').description('identities under suspicion, denied but for what is listed')
-  const add = (to: Command, kinds: string, path: string, examples: string) =>
-    withServerOptions(to.command('add <kind> <value>').description(`from now on, at every door; kinds: ${kinds}`))
-      .option('--reason <text>', 'why, for those who look later')
-      .option('--expires-in-s <seconds>', 'ends by itself')
-      .addHelpText('after', `\nExamples:\n${examples}`)
-      .action((kind: string, value: string, options: AddOptions) => addOne(path, kind, value, options))
-  add(
+  const add = withAdd(
     revocations,
     'caller, client, subject, jti, kid, session, issued_before',
     '/v1/revocations',
     `  verdict revocations add caller spiffe://shop.example/ci/deploy --reason 'key leaked'
   verdict revocations add client 'https://issuer.example|shop' --expires-in-s 86400
   verdict revocations add issued_before shop.example --before 2026-11-24T12:00:00Z`,
-  ).option('--before <time>', 'of issued_before: tokens of the trust domain that were issued earlier')
-  add(
+  )
+  add.option('--before <time>', 'of issued_before: tokens of the trust domain that were issued earlier')
+  withListAndEnd(revocations, '/v1/revocations', 'end')
+}
+
+export function quarantinesCommand(program: Command): void {
+  const quarantines = program.command('quarantines').description('identities under suspicion, denied but for what is listed')
+  const add = withAdd(
     quarantines,
     'caller, client, subject',
     '/v1/quarantines',
     `  verdict quarantines add subject alice --allow read --expires-in-s 3600 --reason 'odd hours'`,
-  ).option('--allow <action>', 'an action that stays; may be repeated', (v: string, all: string[] = []) => [...all, v])
-  for (const [command, path, word] of [
-    [revocations, '/v1/revocations', 'end'],
-    [quarantines, '/v1/quarantines', 'release'],
-  ] as const) {
-    withServerOptions(command.command('list').description('newest first')).action((options: ServerOptions) => list(path, options))
-    withServerOptions(command.command(`${word} <id>`).description('ends one')).action((id: string, options: ServerOptions) =>
-      end(path, id, options),
-    )
-  }
+  )
+  add.option('--allow <action>', 'an action that stays; may be repeated', (v: string, all: string[] = []) => [...all, v])
+  withListAndEnd(quarantines, '/v1/quarantines', 'release')
+}
+
+function withAdd(to: Command, kinds: string, path: string, examples: string): Command {
+  return withServerOptions(to.command('add <kind> <value>').description(`from now on, at every door; kinds: ${kinds}`))
+    .option('--reason <text>', 'why, for those who look later')
+    .option('--expires-in-s <seconds>', 'ends by itself')
+    .addHelpText('after', `\nExamples:\n${examples}`)
+    .action((kind: string, value: string, options: AddOptions) => addOne(path, kind, value, options))
+}
+
+function withListAndEnd(to: Command, path: string, word: string): void {
+  withServerOptions(to.command('list').description('newest first')).action((options: ServerOptions) => list(path, options))
+  withServerOptions(to.command(`${word} <id>`).description('ends one')).action((id: string, options: ServerOptions) =>
+    end(path, id, options),
+  )
 }
 
 async function addOne(path: string, kind: string, value: string, options: AddOptions): Promise<void> {

@@ -9,11 +9,9 @@ import { Unsealer } from '../audit/unseal.ts'
 import { type LogReport, verifyLog } from '../audit/verify-log.ts'
 import { PdpError } from '../errors.ts'
 import { readInput } from './files.ts'
+import { defaultLog, mustBeLog } from './log-folder.ts'
 import { query, stats, tail } from './log-query.ts'
-import { replay } from './log-replay.ts'
 import { exitCodes, paint, print, printJson } from './output.ts'
-
-const defaultFolder = '.verdict/decisions'
 
 interface VerifyOptions {
   readonly key?: readonly string[]
@@ -24,9 +22,10 @@ interface VerifyOptions {
 
 export function logCommand(program: Command): void {
   const log = program.command('log').description('the decision log on disk')
+  log.hook('preAction', (_, { processedArgs: [folder = defaultLog] }) => mustBeLog(folder))
   log
     .command('verify [folder]')
-    .description(`whether a log is what was written (default: ${defaultFolder})`)
+    .description(`whether a log is what was written (default: ${defaultLog})`)
     .option('--key <key...>', `keys of the checkpoints, as \`name+id+key\` or in a file (default: ${logFiles.verifiers} in the folder)`)
     .option('--checkpoint <file...>', 'checkpoints that were kept elsewhere: only they show that a log was rolled back or rewritten')
     .option('--record <id>', 'prove the place of a record in the tree')
@@ -78,13 +77,13 @@ Examples:
       .addHelpText('after', `\nExamples:\n  ${examples}`)
   found('query [folder]', 'records that match, newest first', 'verdict log query --subject alice --outcome deny --from 1h')
     .option('--limit <count>', 'records that are shown', '100')
-    .action((folder = defaultFolder, options) => query(folder, options))
+    .action((folder = defaultLog, options) => query(folder, options))
   found('tail [folder]', 'the newest records', 'verdict log tail -f --outcome error')
     .option('-n, --lines <count>', 'records before those that come', '10')
     .option('-f, --follow', 'go on with those that come')
-    .action((folder = defaultFolder, options) => tail(folder, options))
+    .action((folder = defaultLog, options) => tail(folder, options))
   found('stats [folder]', 'counts by outcome, policy, caller, reason and code, and how long it took', 'verdict log stats --from 1d').action(
-    (folder = defaultFolder, options) => stats(folder, options),
+    (folder = defaultLog, options) => stats(folder, options),
   )
   found(
     'replay [folder]',
@@ -95,10 +94,11 @@ Examples:
     .option('--archives <folder>', 'archives of bundles (default: bundles beside the folder of the log)')
     .option('--on <file>', 'a bundle (.tar.gz) to be asked instead')
     .option('--trusted-key <key>', 'key of the input for trusted facts, as it was configured', 'trusted')
-    .action((folder = defaultFolder, options) => replay(folder, options))
+    // It needs the engine, the others do not.
+    .action(async (folder = defaultLog, options) => (await import('./log-replay.ts')).replay(folder, options))
 }
 
-function index(folder = defaultFolder): void {
+function index(folder = defaultLog): void {
   const whole = listSegments(folder).slice(0, -1)
   const isShown = process.stderr.isTTY
   let made = 0
@@ -110,7 +110,7 @@ function index(folder = defaultFolder): void {
   print(`${made} of ${whole.length} whole segments had no index; the newest has none while it is written`)
 }
 
-async function verify(folder = defaultFolder, options: VerifyOptions): Promise<void> {
+async function verify(folder = defaultLog, options: VerifyOptions): Promise<void> {
   const isOwnKey = options.key === undefined
   const keys = keysOf(folder, options.key)
   const names = options.checkpoint ?? []
@@ -162,7 +162,7 @@ function keysOf(folder: string, given: readonly string[] | undefined): NoteKey[]
   })
 }
 
-async function decrypt(folder = defaultFolder, { key }: { readonly key: readonly string[] }): Promise<void> {
+async function decrypt(folder = defaultLog, { key }: { readonly key: readonly string[] }): Promise<void> {
   const pems = await Promise.all(key.map(async (file) => (await readInput(file)).toString('utf8')))
   const unsealer = new Unsealer(folder, pems)
   for (const file of listSegments(folder)) {

@@ -127,6 +127,15 @@ test('an index is made of whole segments once, and what is found stays the same'
   expect((await runCli(['log', 'verify', folder])).code).toBe(0)
 })
 
+test.each(['verify', 'decrypt', 'index', 'query', 'tail', 'stats', 'replay'])(
+  '%s says that there is no log where there is none',
+  async (name) => {
+    const more = name === 'decrypt' ? ['--key', 'none.pem'] : []
+    const { code, stderr } = await runCli(['log', name, join(folder, 'none'), ...more])
+    expect([code, stderr]).toEqual([2, expect.stringMatching(/^error: there is no log at `.*none`.*\(ERR_USAGE\)\n$/)])
+  },
+)
+
 test('stats count', async () => {
   const json = JSON.parse((await cli('stats', '--json')).stdout)
   expect(json).toMatchObject({
@@ -209,6 +218,7 @@ describe('explain', () => {
     const unknown = await explain('855ab5e6-0000-4000-8000-000000000000')
     expect([unknown.code, unknown.stderr]).toEqual([3, expect.stringContaining('no record in')])
     expect((await explain(ids.unknown as string)).stderr).toContain('no policy decided it')
+    expect((await runCli(['explain', 'x', '--log', join(folder, 'none')])).stderr).toContain('there is no log at')
   })
 
   test('a trace that is none has no rules', () => expect(ruleTree('nothing\n| | x\n')).toEqual([]))
