@@ -1,6 +1,7 @@
 // The client: gathers the calls of a turn, sends them, and sends them again where that helps and time is left.
 
 import { type Answer, denied, type Question, readAnswer } from './answer.ts'
+import { Asked } from './asked.ts'
 import { Endpoints } from './endpoints.ts'
 import { growingPauseMs } from './growing-pause.ts'
 import { type KeepOptions, KeptAnswers } from './kept.ts'
@@ -125,20 +126,25 @@ export function createClient(options: ClientOptions): Client {
 
   async function ask(question: Question, call: CallOptions): Promise<Answer> {
     try {
-      const key = kept && JSON.stringify([call.policy, call.token, question.subject, question.action, question.resource, question.context])
-      const known = key && closing.signal.aborted === false ? kept?.get(key, call.minEpoch) : undefined
+      if (kept === undefined) return (await answered(question, call)).answer
+      const known = closing.signal.aborted ? undefined : kept.get(question, call)
       if (known !== undefined) return known
-      const [sentAt, generation] = [performance.now(), kept?.generation ?? 0]
-      const { answer, url } = await new Promise<Answered>((resolve, reject) => {
-        if (closing.signal.aborted) throw new UnavailableError('ERR_CLIENT_CLOSED', 'the client is closed')
-        enqueue({ question, resolve, reject }, call)
-      })
-      if (key !== undefined) kept?.set(key, answer, url, sentAt, generation)
+      const asked = new Asked(question, call)
+      const [sentAt, generation] = [performance.now(), kept.generation]
+      const { answer, url } = await answered(question, call)
+      kept.set(asked, answer, url, sentAt, generation)
       return answer
     } catch (error) {
       if (onUnavailable === 'throw' || !(error instanceof UnavailableError)) throw error
       return denied(error.code, error.message)
     }
+  }
+
+  function answered(question: Question, call: CallOptions): Promise<Answered> {
+    return new Promise((resolve, reject) => {
+      if (closing.signal.aborted) throw new UnavailableError('ERR_CLIENT_CLOSED', 'the client is closed')
+      enqueue({ question, resolve, reject }, call)
+    })
   }
 
   function enqueue(one: Waiting, call: CallOptions): void {

@@ -3,8 +3,10 @@
 //
 // INVARIANT: an answer that is given again was made less than its own time ago, and no change that the service told of, or could not tell
 // of for longer than the bound, lies between.
-import type { Answer } from './answer.ts'
+import type { Answer, Question } from './answer.ts'
+import { type Asked, nameOf } from './asked.ts'
 import { ChangeStream } from './changes.ts'
+import type { CallOptions } from './client.ts'
 import type { Way } from './way.ts'
 
 export interface KeepOptions {
@@ -15,28 +17,36 @@ export interface KeepOptions {
 }
 
 interface Kept {
+  readonly asked: Asked
   readonly answer: Answer
   /** Milliseconds of a clock that only goes forward. */
   readonly until: number
+  reuse: Reuse | undefined
 }
 
+/** How often an answer was given again. Times are of a clock that only goes forward, in milliseconds. */
 interface Reuse {
   readonly id: string
   count: number
-  readonly first: number
+  first: number
   last: number
+  isTold: boolean
 }
 
 const reportMs = 1_000
 const maxReported = 1_000
 /** Answers whose uses are not told yet; beyond, none is given again. */
 const maxUntold = 10_000
+/** Answers of one subject, action and resource, which differ in what was said of them. */
+const maxSimilar = 16
 
 export class KeptAnswers {
   readonly #way: Way
   readonly #maxAnswers: number
   readonly #changes: ChangeStream
-  readonly #answers = new Map<string, Kept>()
+  /** By the names of their questions; of one name, the newest first. */
+  readonly #answers = new Map<string, Kept[]>()
+  #size = 0
   /** Not told yet, by decision. */
   #reuses = new Map<string, Reuse>()
   #isClosed = false
@@ -61,8 +71,8 @@ export class KeptAnswers {
     return this.#generation
   }
 
-  get(key: string, minEpoch: number | undefined): Answer | undefined {
-    const kept = this.#answers.get(key)
+  get(question: Question, call: CallOptions): Answer | undefined {
+    const kept = this.#answers.get(nameOf(question))?.find(({ asked }) => asked.isSame(question, call))
     if (kept === undefined) return undefined
     const now = performance.now()
     if (!this.#changes.isHeard(now)) {
@@ -70,11 +80,13 @@ export class KeptAnswers {
       return undefined
     }
     if (now >= kept.until) {
-      this.#answers.delete(key)
+      this.#drop(kept)
       return undefined
     }
-    if ((kept.answer.policy?.epoch ?? 0) < (minEpoch ?? 0) || !this.#count(kept.answer.id)) return undefined
-    return { ...kept.answer, cache: { max_age_ms: Math.floor(kept.until - now) } }
+    const { decision, id, context, policy } = kept.answer
+    if ((policy?.epoch ?? 0) < (call.minEpoch ?? 0) || !this.#count(kept, now)) return undefined
+    const cache = { max_age_ms: Math.floor(kept.until - now) }
+    return policy === undefined ? { decision, id, context, cache } : { decision, id, context, policy, cache }
   }
 
   /**
@@ -82,7 +94,7 @@ export class KeptAnswers {
    * @param sentAt before the question was sent
    * @param generation as it was then: what changed meanwhile may be what the answer does not know of
    */
-  set(key: string, answer: Answer, url: string, sentAt: number, generation: number): void {
+  set(asked: Asked, answer: Answer, url: string, sentAt: number, generation: number): void {
     const { bundle, epoch } = answer.policy ?? {}
     if (bundle !== undefined && epoch !== undefined && url === this.#way.url) {
       const known = this.#epochs.get(bundle) ?? epoch
@@ -100,13 +112,29 @@ export class KeptAnswers {
       answer.context.error !== undefined
     )
       return
-    if (this.#answers.size >= this.#maxAnswers) this.#answers.delete(this.#answers.keys().next().value as string)
-    this.#answers.set(key, { answer, until: sentAt + ms })
+    // Whoever gets it gets it by itself, but not all that is in it.
+    freeze(answer.context)
+    freeze(answer.policy)
+    const similar = this.#answers.get(asked.name) ?? []
+    if (similar.length >= maxSimilar) this.#drop(similar.at(-1) as Kept)
+    else if (this.#size >= this.#maxAnswers) this.#drop((this.#answers.values().next().value as Kept[]).at(-1) as Kept)
+    similar.unshift({ asked, answer, until: sentAt + ms, reuse: undefined })
+    this.#answers.set(asked.name, similar)
+    this.#size++
+  }
+
+  #drop(kept: Kept): void {
+    const { name } = kept.asked
+    const similar = this.#answers.get(name) as Kept[]
+    similar.splice(similar.indexOf(kept), 1)
+    if (similar.length === 0) this.#answers.delete(name)
+    this.#size--
   }
 
   #letGo(): void {
     this.#generation++
     this.#answers.clear()
+    this.#size = 0
   }
 
   #take(name: string, { reset }: Readonly<Record<string, unknown>>): void {
@@ -118,16 +146,16 @@ export class KeptAnswers {
   }
 
   /** @returns false: it cannot be told, so it must not be given */
-  #count(id: string): boolean {
-    const now = Date.now()
-    const known = this.#reuses.get(id)
-    if (known !== undefined) {
-      known.count++
-      known.last = now
+  #count(kept: Kept, now: number): boolean {
+    if (kept.reuse?.isTold === false) {
+      kept.reuse.count++
+      kept.reuse.last = now
       return true
     }
     if (this.#reuses.size >= maxUntold) return false
-    this.#reuses.set(id, { id, count: 1, first: now, last: now })
+    const { id } = kept.answer
+    kept.reuse = { id, count: 1, first: now, last: now, isTold: false }
+    this.#reuses.set(id, kept.reuse)
     this.#reportTimer ??= setTimeout(() => void this.#report(), reportMs)
     return true
   }
@@ -137,8 +165,12 @@ export class KeptAnswers {
     const told = this.#reuses
     this.#reuses = new Map()
     const all = [...told.values()]
+    for (const one of all) one.isTold = true
     for (let i = 0; i < all.length; i += maxReported) {
-      const body = JSON.stringify({ reuses: all.slice(i, i + maxReported) })
+      const since1970 = Date.now() - performance.now()
+      const at = (ms: number) => Math.round(since1970 + ms)
+      const reuses = all.slice(i, i + maxReported).map(({ id, count, first, last }) => ({ id, count, first: at(first), last: at(last) }))
+      const body = JSON.stringify({ reuses })
       const headers = { 'content-type': 'application/json' }
       const isTold = await this.#way
         .fetch('/v1/reuses', { method: 'POST', headers, body, signal: AbortSignal.timeout(5_000) })
@@ -155,7 +187,13 @@ export class KeptAnswers {
 
   #putBack(one: Reuse): void {
     const newer = this.#reuses.get(one.id)
-    this.#reuses.set(one.id, newer === undefined ? one : { ...newer, count: one.count + newer.count, first: one.first })
+    if (newer === undefined) {
+      one.isTold = false
+      this.#reuses.set(one.id, one)
+    } else {
+      newer.count += one.count
+      newer.first = one.first
+    }
   }
 
   /** Tells what was not told yet, once. */
@@ -166,4 +204,10 @@ export class KeptAnswers {
     this.#letGo()
     if (this.#reuses.size > 0) await this.#report()
   }
+}
+
+function freeze(value: unknown): void {
+  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return
+  Object.freeze(value)
+  for (const member of Object.values(value)) freeze(member)
 }

@@ -223,7 +223,12 @@ describe('the stream of changes', () => {
 describe('against a service that', () => {
   async function stub(answer: (n: number) => { body: object; before?: string } = () => ({ body: {} })) {
     const streams: ServerResponse[] = []
-    const asked = { decisions: 0, reuses: [] as { count: number }[][], lastIds: [] as unknown[] }
+    const asked = {
+      decisions: 0,
+      reuses: [] as { id: string; count: number; first: number; last: number }[][],
+      refusesReuses: false,
+      lastIds: [] as unknown[],
+    }
     const server = createServer(async (request: IncomingMessage, response) => {
       let text = ''
       for await (const part of request) text += part
@@ -234,7 +239,8 @@ describe('against a service that', () => {
         response.write(`id: i.${streams.length}\nevent: hello\ndata: {"reset":${streams.length === 1}}\n\n`)
       } else if (request.url === '/v1/reuses') {
         asked.reuses.push(JSON.parse(text).reuses)
-        response.writeHead(204).end()
+        if (asked.refusesReuses) await sleep(200)
+        response.writeHead(asked.refusesReuses ? 503 : 204).end()
       } else {
         const { body, before } = answer(++asked.decisions)
         if (before !== undefined) {
@@ -341,6 +347,59 @@ describe('against a service that', () => {
     expect(asked.decisions).toBe(31)
     await sleep(1_200)
     expect(asked.reuses.flat().map(({ count }) => count)).toEqual(Array.from({ length: 10 }, () => 1))
+    stop()
+  })
+
+  test('takes no uses for a while: they are told later, with those since', async () => {
+    const { url, asked, stop } = await stub()
+    asked.refusesReuses = true
+    const client = open({ urls: [url] })
+    await sleep(100)
+    const began = Date.now()
+    for (let i = 0; i < 4; i++) await client.decide(ask('a'))
+    await until(5_000, async () => asked.reuses.length === 1)
+    // One while they are being refused, and one behind that.
+    await client.decide(ask('a'))
+    await sleep(400)
+    await client.decide(ask('a'))
+    expect(asked.reuses.map((told) => told.map(({ count }) => count))).toEqual([[3]])
+    const again = Date.now()
+    asked.refusesReuses = false
+    await until(5_000, async () => asked.reuses.length === 2)
+    expect(asked.reuses.map((told) => told.map(({ count }) => count))).toEqual([[3], [5]])
+    const { first, last } = asked.reuses.flat().at(-1) as { first: number; last: number }
+    expect(first - began).toBeLessThan(500)
+    expect(Math.abs(last - again)).toBeLessThan(200)
+    await client.decide(ask('a'))
+    await client.close()
+    expect(asked.reuses.slice(2).flat()).toEqual([expect.objectContaining({ count: 1 })])
+    stop()
+  })
+
+  test('is asked for one thing in many contexts: the newest of them are kept', async () => {
+    const { url, asked, stop } = await stub()
+    const client = open({ urls: [url] })
+    await sleep(100)
+    const from = async (ip: number) => client.decide({ ...ask('a'), context: { ip } })
+    for (let i = 0; i < 20; i++) await from(i)
+    for (let i = 4; i < 20; i++) await from(i)
+    expect(asked.decisions).toBe(20)
+    await from(3)
+    await from(4)
+    expect(asked.decisions).toBe(22)
+    stop()
+  })
+
+  test('answers once for many: nobody changes what others get', async () => {
+    const { url, asked, stop } = await stub(() => ({ body: { context: { obligations: [{ mask: ['name'] }] } } }))
+    const client = open({ urls: [url] })
+    await sleep(100)
+    await client.decide(ask('a'))
+    const { obligations } = (await client.decide(ask('a'))).context as { obligations: { mask: string[] }[] }
+    expect(() => obligations[0]?.mask.pop()).toThrow(TypeError)
+    expect(() => obligations.pop()).toThrow(TypeError)
+    expect((await client.decide(ask('a'))).context.obligations).toEqual([{ mask: ['name'] }])
+    expect(asked.decisions).toBe(1)
     stop()
   })
 })
