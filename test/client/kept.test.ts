@@ -356,17 +356,20 @@ describe('against a service that', () => {
     const client = open({ urls: [url] })
     await sleep(100)
     const began = Date.now()
-    for (let i = 0; i < 4; i++) await client.decide(ask('a'))
+    for (const id of ['a', 'a', 'a', 'a', 'b', 'b']) await client.decide(ask(id))
     await until(5_000, async () => asked.reuses.length === 1)
     // One while they are being refused, and one behind that.
     await client.decide(ask('a'))
     await sleep(400)
-    await client.decide(ask('a'))
-    expect(asked.reuses.map((told) => told.map(({ count }) => count))).toEqual([[3]])
+    for (const id of ['a', 'b']) await client.decide(ask(id))
+    expect(asked.reuses.map((told) => told.map(({ count }) => count))).toEqual([[3, 1]])
     const again = Date.now()
     asked.refusesReuses = false
     await until(5_000, async () => asked.reuses.length === 2)
-    expect(asked.reuses.map((told) => told.map(({ count }) => count))).toEqual([[3], [5]])
+    expect(asked.reuses.map((told) => told.map(({ count }) => count))).toEqual([
+      [3, 1],
+      [5, 2],
+    ])
     const { first, last } = asked.reuses.flat().at(-1) as { first: number; last: number }
     expect(first - began).toBeLessThan(500)
     expect(Math.abs(last - again)).toBeLessThan(200)
@@ -402,6 +405,33 @@ describe('against a service that', () => {
     expect(asked.decisions).toBe(1)
     stop()
   })
+})
+
+test('more uses than a service could be told of are not made', async () => {
+  let asked = 0
+  const say = (text: string) => new TextEncoder().encode(text)
+  const fetch = async (url: string, { body }: { body?: string } = {}) => {
+    if (url.endsWith('/v1/reuses')) return new Response(null, { status: 503 })
+    if (url.endsWith('/v1/changes')) {
+      const start = (controller: ReadableStreamDefaultController) =>
+        controller.enqueue(say('id: i.1\nevent: hello\ndata: {"reset":true}\n\n'))
+      return new Response(new ReadableStream({ start }))
+    }
+    const answer = () => ({ decision: true, id: `${asked++}`, context: {}, cache: { max_age_ms: 60_000 } })
+    const { evaluations } = JSON.parse(body as string) as { evaluations: unknown[] }
+    return Response.json({ evaluations: evaluations.map(answer) })
+  }
+  const client = open({
+    urls: ['http://pdp.example'],
+    keep: { maxAnswers: 20_000, boundMs: 60_000 },
+    fetch: fetch as typeof globalThis.fetch,
+  })
+  await sleep(50)
+  const questions = Array.from({ length: 10_100 }, (_, i) => ask(`${i}`))
+  await client.decideMany(questions)
+  const again = await client.decideMany(questions)
+  expect(asked).toBe(10_200)
+  expect(again.slice(0, 10_000).map(({ id }) => id)).toEqual(Array.from({ length: 10_000 }, (_, i) => `${i}`))
 })
 
 test('a bound that cannot be kept is refused', () =>
