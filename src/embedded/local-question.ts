@@ -13,6 +13,7 @@ import { ownKeys } from '../transport/decide-answer.ts'
 import { splitPolicy, toQuestion } from '../transport/decide-request.ts'
 import { isPlainQuestion } from '../transport/plain-question.ts'
 import type { BundleCopy } from './bundle-copies.ts'
+import { isOrdinary } from './ordinary.ts'
 import type { ServiceFacts, ServiceRules } from './service-facts.ts'
 
 export interface AskerOptions {
@@ -29,9 +30,8 @@ export interface AskerOptions {
 const maxInputLength = 65_536
 /** As strict as a service can be: what does not pass, the service judges. */
 const limits = { maxDepth: 32, maxMembers: 10_000, forbidPrototypeKeys: true, maxBatchSize: 1, identifiers: 'ascii' } as const
-/** In a short text, what it takes to judge it: anything but printable ASCII, escapes, long numbers, names that every object has. */
-const unusual =
-  /[^\x20-\x5b\x5d-\x7e]|\d{15}|\d[eE]|__|constructor|prototype|toString|valueOf|toLocaleString|hasOwn|isPrototypeOf|propertyIsEnumerable/
+/** Anything but printable ASCII, and escapes. */
+const unusual = /[^\x20-\x5b\x5d-\x7e]/
 const shortLength = 1_024
 
 /** Only the shape is judged by them. */
@@ -83,7 +83,8 @@ export function createAsker({ bundles, copies, facts, boundMs, isRecording, deci
 function inputOf({ subject, action, resource, context }: Question): JsonText | undefined {
   const asked = { subject, action, resource, context }
   const text = JSON.stringify(asked)
-  if (text.length <= shortLength && !unusual.test(text)) return isPlainQuestion(asked) ? text : undefined
+  if (text.length <= shortLength && isOrdinary(asked, limits.maxDepth) && !unusual.test(text))
+    return isPlainQuestion(asked) ? text : undefined
   if (text.length > maxInputLength || toQuestion(asked, noTexts, limits).fault !== undefined) return undefined
   try {
     return parseStrictJson(text, limits).text
@@ -93,22 +94,17 @@ function inputOf({ subject, action, resource, context }: Question): JsonText | u
 }
 
 /** As src/transport/decide-answer.ts has it as a text. */
-function toAnswer({ id, outcome, policy, maxAgeMs, ...decision }: RecordedDecision): Answer {
-  return {
-    decision: outcome === 'allow',
-    id,
-    context: contextOf(decision),
-    ...(policy !== undefined && { policy }),
-    cache: { max_age_ms: maxAgeMs },
-  }
+function toAnswer(decided: RecordedDecision): Answer {
+  const { id, outcome, policy, maxAgeMs } = decided
+  const [decision, context, cache] = [outcome === 'allow', contextOf(decided), { max_age_ms: maxAgeMs }]
+  return policy === undefined ? { decision, id, context, cache } : { decision, id, context, policy, cache }
 }
 
-function contextOf({ context, reasons, obligations, error }: Partial<RecordedDecision>): Answer['context'] {
-  const said = context?.startsWith('{') === true ? Object.entries(JSON.parse(context) as object).filter(([key]) => !ownKeys.has(key)) : []
-  return {
-    ...Object.fromEntries(said),
-    ...(reasons !== undefined && { reasons: JSON.parse(reasons) as unknown }),
-    ...(obligations !== undefined && { obligations: JSON.parse(obligations) as unknown }),
-    ...(error !== undefined && { error: { code: error.code, message: error.message } }),
-  }
+function contextOf({ context, reasons, obligations, error }: RecordedDecision): Answer['context'] {
+  const said = (context?.startsWith('{') === true ? JSON.parse(context) : {}) as Record<string, unknown>
+  if (context !== undefined) for (const key of ownKeys) delete said[key]
+  if (reasons !== undefined) said['reasons'] = JSON.parse(reasons) as unknown
+  if (obligations !== undefined) said['obligations'] = JSON.parse(obligations) as unknown
+  if (error !== undefined) said['error'] = { code: error.code, message: error.message }
+  return said
 }

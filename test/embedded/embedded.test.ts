@@ -75,6 +75,9 @@ async function until(bound: number, isRight: () => Promise<boolean>): Promise<vo
   }
 }
 
+/** So many levels of objects. */
+const nested = (levels: number): Record<string, unknown> => (levels === 1 ? {} : { a: nested(levels - 1) })
+
 describe('answers are those of the service', () => {
   test.each([
     ['allowed', ask('ann'), entry, true],
@@ -93,6 +96,12 @@ describe('answers are those of the service', () => {
     ['an identifier beyond ASCII', ask('änn'), entry, false],
     ['no identifier', ask(''), entry, false],
     ['a key of every object', ask('ann', { context: JSON.parse('{"__proto__": 1}') as Record<string, unknown> }), entry, false],
+    ['a key of every object, further in', ask('ann', { context: { a: [{ toString: 1 }] } }), entry, false],
+    ['as many levels as any service reads', ask('ann', { context: nested(31) }), entry, true],
+    ['one level more', ask('ann', { context: nested(32) }), entry, false],
+    ['many levels in a long text', ask('ann', { context: { a: nested(32), text: 'x'.repeat(2_000) } }), entry, false],
+    ['what writes itself', ask('ann', { context: { at: new Date(5), who: { toJSON: () => 'x' } } }), entry, true],
+    ['numbers that are written with an exponent', ask('ann', { context: { amount: 1e-7, most: 1e21 } }), entry, true],
     ['a lone surrogate', ask('ann', { context: { text: '\ud800' } }), entry, false],
     ['a long number', ask('ann', { context: { amount: 2 ** 70 } }), entry, true],
     ['a long input', ask('ann', { context: { text: 'x'.repeat(70_000) } }), entry, false],
