@@ -1,14 +1,15 @@
 // Whether and for how long decisions of an entrypoint may be given again, and by what two questions are told apart; known from what it
 // reads before anything is asked.
-import { type Projection, projectionOf } from '../decision/projection.ts'
+import { hashOf, Projection } from '../decision/projection.ts'
 
 export interface CacheRule {
   /** Longest time; Infinity: until the bundle changes. Milliseconds. */
   readonly maxAgeMs: number
   /** As the author declared it; undefined: not at all. */
   readonly declaredMs: number | undefined
-  /** Before every key of the entrypoint. */
+  /** Before every key of the entrypoint, and its hash. */
   readonly prefix: string
+  readonly prefixHash: number
   readonly input: Projection
   /** Of the facts under the trusted key; undefined: none are read. */
   readonly trusted: Projection | undefined
@@ -32,13 +33,15 @@ export function cacheRuleOf({ bundle, path, inputReads, varies, declaredMs }: En
   const readsClock = covers(reads, [trustedKey, 'time'])
   if (declaredMs === 0 || (declaredMs === undefined && (varies || readsClock))) return undefined
   const trusted = reads.filter(([first]) => first === undefined || first === trustedKey).map((part) => part.slice(1))
+  const prefix = `${bundle}\0${path}\0`
   return {
     maxAgeMs: declaredMs ?? Number.POSITIVE_INFINITY,
     declaredMs,
-    prefix: `${bundle}\0${path}\0`,
-    input: projectionOf(reads.filter(([first]) => first !== trustedKey)),
+    prefix,
+    prefixHash: hashOf(prefix),
+    input: new Projection(reads.filter(([first]) => first !== trustedKey)),
     // The instant of the decision is in no key: where it is read, the declared time is what its answer may be old.
-    trusted: trusted.length === 0 ? undefined : projectionOf(trusted.filter(([first]) => first !== 'time')),
+    trusted: trusted.length === 0 ? undefined : new Projection(trusted.filter(([first]) => first !== 'time')),
   }
 }
 

@@ -6,7 +6,7 @@
 // INVARIANT: a decision that is given again is one that the engine would make now, or not older than its author declared.
 import type { Decider } from '../decision/decider.ts'
 import type { Decision, PolicyIdentity } from '../decision/decision.ts'
-import type { DecisionRequest } from '../decision/request.ts'
+import type { DecisionRequest, JsonText } from '../decision/request.ts'
 import { type ActiveBundle, type ActiveBundles, type Entrypoint, resolveEntrypoint } from './active-bundles.ts'
 import type { CacheRule } from './cache-rule.ts'
 import type { DecisionStore } from './decision-store.ts'
@@ -31,6 +31,13 @@ export interface CacheCounts {
   passed: number
 }
 
+/** Where a decision is kept. */
+interface Place {
+  readonly caller: string
+  readonly hash: number
+  readonly key: string
+}
+
 export function cached(inner: Decider, bundles: ActiveBundles, options: CacheOptions, counts: CacheCounts): Decider {
   const { store, now, maxAgeMs, maxAnswerMs } = options
   /** Evaluations that left the thread: who asks the same meanwhile waits for the same answer. */
@@ -47,12 +54,18 @@ export function cached(inner: Decider, bundles: ActiveBundles, options: CacheOpt
         counts.passed++
         return whenDecided(inner.decide(request), (decision) => withAge(decision, rule, request, bundle))
       }
-      const key = keyOf(rule, request)
+      const trusted = rule.trusted === undefined ? undefined : readTrusted(request)
+      const hash = read(rule, request.input, trusted)
       const caller = request.caller.id ?? request.caller.address ?? ''
-      const stored = store.get(caller, key)
+      const stored = store.get(caller, hash)
       const began = now()
       // A new epoch is another identity, whatever was decided under the one before.
-      if (stored !== undefined && stored.decision.policy === entrypoint.identity && began < stored.expiresAt) {
+      if (
+        stored !== undefined &&
+        stored.decision.policy === entrypoint.identity &&
+        began < stored.expiresAt &&
+        isKey(stored.key, rule, request.input, trusted)
+      ) {
         counts.hits++
         return again(
           stored.decision,
@@ -62,6 +75,8 @@ export function cached(inner: Decider, bundles: ActiveBundles, options: CacheOpt
         )
       }
       counts.misses++
+      const key = keyOf(rule, request.input, trusted)
+      const place = { caller, hash, key }
       const waiting = underWay.get(key)
       if (waiting !== undefined && waiting.policy === entrypoint.identity) {
         return waiting.deciding.then((decision) =>
@@ -69,11 +84,11 @@ export function cached(inner: Decider, bundles: ActiveBundles, options: CacheOpt
         )
       }
       const decided = inner.decide(request)
-      if (!(decided instanceof Promise)) return keep(store, caller, key, decided, began, rule, request, bundle)
+      if (!(decided instanceof Promise)) return keep(store, place, decided, began, rule, request, bundle)
       const deciding = decided.then((decision) =>
         // What began before an activation must not take the place of what was decided behind it.
         bundles.get(bundle.name) === bundle
-          ? keep(store, caller, key, decision, began, rule, request, bundle)
+          ? keep(store, place, decision, began, rule, request, bundle)
           : withAge(decision, rule, request, bundle),
       )
       const flight = { policy: entrypoint.identity, deciding }
@@ -86,13 +101,6 @@ export function cached(inner: Decider, bundles: ActiveBundles, options: CacheOpt
     },
   }
 
-  function keyOf({ prefix, input, trusted }: CacheRule, request: DecisionRequest): string {
-    const key = prefix + input.of(request.input)
-    // What is no object has no trusted facts, as in withTrusted.
-    if (trusted === undefined || request.input?.startsWith('{') !== true) return key
-    return `${key}\0${trusted.of(trustedFacts(request, false))}`
-  }
-
   function again(decision: Decision, answerMs: number, request: DecisionRequest, { readsTime }: Entrypoint): Decision {
     // The record says what this request brought; where the clock was read, what was read of it.
     const trusted = readsTime ? decision.trusted : trustedFacts(request, false)
@@ -102,8 +110,7 @@ export function cached(inner: Decider, bundles: ActiveBundles, options: CacheOpt
   /** @param began when the question was asked, since what is read is not younger */
   function keep(
     store: DecisionStore,
-    caller: string,
-    key: string,
+    { caller, hash, key }: Place,
     decided: Decision,
     began: number,
     rule: CacheRule,
@@ -113,7 +120,7 @@ export function cached(inner: Decider, bundles: ActiveBundles, options: CacheOpt
     const decision = withAge(decided, rule, request, bundle)
     if (decision.error !== undefined) return decision
     const ttl = withinTokens(Math.min(maxAgeMs, rule.maxAgeMs, decided.declaredAgeMs ?? Number.POSITIVE_INFINITY), request)
-    if (ttl > 0) store.set(caller, key, { decision, expiresAt: began + ttl, answerUntil: began + decision.maxAgeMs })
+    if (ttl > 0) store.set(caller, hash, { key, decision, expiresAt: began + ttl, answerUntil: began + decision.maxAgeMs })
     return decision
   }
 
@@ -124,6 +131,29 @@ export function cached(inner: Decider, bundles: ActiveBundles, options: CacheOpt
     const answerMs = withinTokens(Math.min(age, maxAnswerMs, rule?.maxAgeMs ?? 0, Math.max(0, refusedFromMs - request.timeMs)), request)
     return answerMs === decision.maxAgeMs ? decision : { ...decision, maxAgeMs: answerMs }
   }
+}
+
+/** What is no object has no trusted facts, as in withTrusted. */
+function readTrusted(request: DecisionRequest): JsonText | undefined {
+  return request.input?.startsWith('{') === true ? trustedFacts(request, false) : undefined
+}
+
+/** Reads what the entrypoint reads; the two below say what came of it. @returns 30 bits, which a Map finds without an object */
+function read({ prefixHash, input, trusted }: CacheRule, json: JsonText | undefined, facts: JsonText | undefined): number {
+  input.read(json)
+  trusted?.read(facts)
+  const hash = input.hash(json, prefixHash)
+  return (trusted === undefined ? hash : trusted.hash(facts, hash)) & 0x3fffffff
+}
+
+/** @param key of the same entrypoint */
+function isKey(key: string, { prefix, input, trusted }: CacheRule, json: JsonText | undefined, facts: JsonText | undefined): boolean {
+  const end = input.endIn(key, prefix.length, json)
+  return (end < 0 || trusted === undefined ? end : trusted.endIn(key, end, facts)) === key.length
+}
+
+function keyOf({ prefix, input, trusted }: CacheRule, json: JsonText | undefined, facts: JsonText | undefined): string {
+  return prefix + input.key(json) + (trusted?.key(facts) ?? '')
 }
 
 function withinTokens(ms: number, { caller, verified, timeMs }: DecisionRequest): number {

@@ -4,6 +4,8 @@ import { LRUCache } from 'lru-cache'
 import type { Decision } from '../decision/decision.ts'
 
 export interface StoredDecision {
+  /** Of its question; the store finds by the hash of one, and two keys that share it displace each other. */
+  readonly key: string
   readonly decision: Decision
   /** Of a clock that only goes forward; from then on it is not given. Milliseconds. */
   readonly expiresAt: number
@@ -16,7 +18,7 @@ const maxCallers = 1_000
 /** What an entry takes beside its texts. Bytes. */
 const overhead = 400
 
-type Share = LRUCache<string, StoredDecision>
+type Share = LRUCache<number, StoredDecision>
 
 export class DecisionStore {
   readonly #maxBytes: number
@@ -39,14 +41,14 @@ export class DecisionStore {
     return size
   }
 
-  get(caller: string, key: string): StoredDecision | undefined {
-    return this.#shares.get(caller)?.get(key) ?? (this.#shares.size >= maxCallers ? this.#shares.get('')?.get(key) : undefined)
+  get(caller: string, hash: number): StoredDecision | undefined {
+    return this.#shares.get(caller)?.get(hash) ?? (this.#shares.size >= maxCallers ? this.#shares.get('')?.get(hash) : undefined)
   }
 
-  set(caller: string, key: string, stored: StoredDecision): void {
+  set(caller: string, hash: number, stored: StoredDecision): void {
     const share = this.#shareOf(caller)
     const before = share.calculatedSize
-    share.set(key, stored)
+    share.set(hash, stored)
     this.#bytes += share.calculatedSize - before
     while (this.#bytes > this.#maxBytes) this.#giveWay(share)
   }
@@ -57,7 +59,7 @@ export class DecisionStore {
     const name = this.#shares.size < maxCallers ? caller : ''
     let share = this.#shares.get(name)
     if (share === undefined) {
-      share = new LRUCache<string, StoredDecision>({ maxSize: this.#maxBytes, sizeCalculation: sizeOf })
+      share = new LRUCache<number, StoredDecision>({ maxSize: this.#maxBytes, sizeCalculation: sizeOf })
       this.#shares.set(name, share)
     }
     return share
@@ -74,7 +76,7 @@ export class DecisionStore {
   }
 }
 
-function sizeOf({ decision }: StoredDecision, key: string): number {
+function sizeOf({ decision, key }: StoredDecision): number {
   const { reasons, obligations, context, result, trusted, nd } = decision
   let size = overhead + key.length
   for (const text of [reasons, obligations, context, result, trusted, nd]) size += text?.length ?? 0

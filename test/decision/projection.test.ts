@@ -2,7 +2,7 @@
 import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
 import { membersOf } from '../../src/decision/json-text.ts'
-import { projectionOf } from '../../src/decision/projection.ts'
+import { hashOf, Projection } from '../../src/decision/projection.ts'
 
 /** What is read, in the plainest way; undefined where there is nothing. */
 function parts(json: string, paths: readonly (readonly string[])[]): (string | undefined)[] {
@@ -11,7 +11,17 @@ function parts(json: string, paths: readonly (readonly string[])[]): (string | u
   )
 }
 
-const names = ['a', 'b', 'aa', '', 'é', '"', 'a.b', '0']
+function hashIn(projection: Projection, json: string | undefined): number {
+  projection.read(json)
+  return projection.hash(json, 1)
+}
+
+function keyOf(projection: Projection, json: string | undefined): string {
+  projection.read(json)
+  return projection.key(json)
+}
+
+const names = ['a', 'b', 'aa', '', 'é', '"', 'a.b', '0', '\\', 'a\\', 'a":', '":1,"']
 /** JSON text with spaces and escapes here and there. */
 const space = fc.constantFrom('', ' ', '  ', '\n')
 const name = fc
@@ -63,26 +73,36 @@ const paths = fc.array(path, { minLength: 1, maxLength: 4 }).map((all) => {
 test('two inputs share a key exactly where all that is read is the same', () => {
   fc.assert(
     fc.property(value, value, paths, (a, b, read) => {
-      const projection = projectionOf(read)
+      const projection = new Projection(read)
       const same = JSON.stringify(parts(a, read)) === JSON.stringify(parts(b, read))
-      expect([projection.of(a) === projection.of(b), a, b, read]).toEqual([same, a, b, read])
+      const key = keyOf(projection, a)
+      const hash = hashIn(projection, a)
+      expect([key === keyOf(projection, b), a, b, read]).toEqual([same, a, b, read])
+      // Told from the input without putting its key together.
+      projection.read(b)
+      const at = '.'.length
+      expect([projection.endIn(`.${key}1`, at, b), a, b, read]).toEqual([same ? at + key.length : expect.any(Number), a, b, read])
+      expect(projection.endIn(key, 0, b) === key.length).toBe(same)
+      if (same) expect(projection.hash(b, 1)).toBe(hash)
     }),
     { numRuns: 20_000, examples: [['{"a":1}', '{"a":1,"b":2}', [['a']]]] },
   )
 })
 
 test('of a key that is there twice the last counts, with all that is below', () => {
-  const projection = projectionOf([['a', 'id'], ['a', 'n'], ['b']])
-  expect(projection.of('{"a":{"id":1,"n":2},"a":{"n":3}}')).toBe(projection.of('{"a":{"n":3}}'))
-  expect(projection.of('{"a":{"id":1},"a":7}')).toBe(projection.of('{}'))
-  expect(projection.of('{"b":1,"\\u0062":2}')).toBe(projection.of('{"b":2}'))
+  const projection = new Projection([['a', 'id'], ['a', 'n'], ['b']])
+  expect(keyOf(projection, '{"a":{"id":1,"n":2},"a":{"n":3}}')).toBe(keyOf(projection, '{"a":{"n":3}}'))
+  expect(keyOf(projection, '{"a":{"id":1},"a":7}')).toBe(keyOf(projection, '{}'))
+  expect(keyOf(projection, '{"b":1,"\\u0062":2}')).toBe(keyOf(projection, '{"b":2}'))
 })
 
 test('an input beside noise is the same input', () => {
   fc.assert(
     fc.property(value, fc.nat(), (a, noise) => {
-      const projection = projectionOf([['a', 'id'], ['b']])
-      expect(projection.of(`{"a":{"id":${a}},"noise":${noise}}`)).toBe(projection.of(`{"noise":"x", "a" : { "t":[{}], "id":${a} }}`))
+      const projection = new Projection([['a', 'id'], ['b']])
+      expect(keyOf(projection, `{"a":{"id":${a}},"noise":${noise}}`)).toBe(
+        keyOf(projection, `{"noise":"x", "a" : { "t":[{}], "id":${a} }}`),
+      )
     }),
   )
 })
@@ -96,26 +116,58 @@ describe('what could be taken for one another', () => {
     [['"é"', '"e\u0301"', '"E\u0301"', '"é "']],
     [['"3:abc"', '"3:ab"', '"-"', '"!"', '"a\\u0000b"']],
   ])('%s', (values) => {
-    const projection = projectionOf([['x'], ['y', 'z']])
+    const projection = new Projection([['x'], ['y', 'z']])
     const keys = values.flatMap((one) =>
-      [`{"x":${one}}`, `{"y":{"z":${one}}}`, `{"x":${one},"y":{"z":${one}}}`, `{"y":${one}}`].map((json) => projection.of(json)),
+      [`{"x":${one}}`, `{"y":{"z":${one}}}`, `{"x":${one},"y":{"z":${one}}}`, `{"y":${one}}`].map((json) => keyOf(projection, json)),
     )
     // The last of each is no object with `z`, so nothing of it can be read: they share the key of an empty input.
     const distinct = new Set(keys)
     expect(distinct.size).toBe(values.length * 3 + 1)
-    expect(projection.of('{}')).toBe(projection.of(`{"y":${values[0]}}`))
+    expect(keyOf(projection, '{}')).toBe(keyOf(projection, `{"y":${values[0]}}`))
   })
 
   test('parts that stand beside each other', () => {
-    const projection = projectionOf([['a'], ['b']])
+    const projection = new Projection([['a'], ['b']])
     const texts = ['1', '11', '111', '"x"', '"x1:"', '"1:x"', '"-"', '-1', '"x","b":"y"'.slice(0, 3)]
     const keys = texts.flatMap((a) => [
-      ...texts.map((b) => projection.of(`{"a":${a},"b":${b}}`)),
-      projection.of(`{"a":${a}}`),
-      projection.of(`{"b":${a}}`),
+      ...texts.map((b) => keyOf(projection, `{"a":${a},"b":${b}}`)),
+      keyOf(projection, `{"a":${a}}`),
+      keyOf(projection, `{"b":${a}}`),
     ])
     expect(new Set(keys).size).toBe(new Set(texts).size ** 2 + 2 * new Set(texts).size)
   })
 
-  test('no input, and an empty one', () => expect(projectionOf([['a']]).of(undefined)).not.toBe(projectionOf([['a']]).of('{}')))
+  test('what was read before leaves nothing behind', () => {
+    const projection = new Projection([['a'], ['b', 'c']])
+    const texts = ['{"a":1,"b":{"c":2}}', '{"a":1}', '{"b":{}}', '{"b":{"c":2}}', '[]', '{}', undefined]
+    const fresh = texts.map((json) => keyOf(new Projection([['a'], ['b', 'c']]), json))
+    for (const before of texts) {
+      for (const [i, json] of texts.entries()) {
+        projection.read(before)
+        expect(keyOf(projection, json)).toBe(fresh[i])
+      }
+    }
+  })
+
+  test.each(['{"a":[1,"x"],"b":7}', '{"b":"y"}', '{}', undefined])('a key with any other character is not the key of %s', (json) => {
+    const projection = new Projection([['a'], ['b']])
+    const key = keyOf(projection, json)
+    expect(projection.endIn(key, 0, json)).toBe(key.length)
+    for (let i = 0; i < key.length; i++) {
+      const other = key.slice(0, i) + String.fromCharCode(key.charCodeAt(i) ^ 1) + key.slice(i + 1)
+      expect([i, projection.endIn(other, 0, json)]).toEqual([i, -1])
+    }
+    expect(projection.endIn(key.slice(0, -1), 0, json)).toBe(-1)
+    expect(projection.endIn('', 0, json)).toBe(-1)
+  })
+
+  test('hashes tell inputs apart, lengths and places too', () => {
+    const projection = new Projection([['a'], ['b']])
+    const texts = ['{}', '{"a":1}', '{"b":1}', '{"a":1,"b":1}', '{"a":11}', '{"a":"1"}', '{"a":12,"b":3}', '{"a":1,"b":23}']
+    const hashes = [undefined, ...texts].map((json) => hashIn(projection, json))
+    expect(new Set(hashes).size).toBe(texts.length + 1)
+    expect(hashOf('a')).not.toBe(hashOf('b'))
+  })
+
+  test('no input, and an empty one', () => expect(keyOf(new Projection([['a']]), undefined)).not.toBe(keyOf(new Projection([['a']]), '{}')))
 })

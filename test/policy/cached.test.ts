@@ -6,7 +6,7 @@ import { recordSchema } from '../../src/audit/record-schema.ts'
 import type { Decision } from '../../src/decision/decision.ts'
 import type { DecisionRequest } from '../../src/decision/request.ts'
 import { type ActiveBundle, ActiveBundles, type Entrypoint } from '../../src/policy/active-bundles.ts'
-import { cacheRuleOf } from '../../src/policy/cache-rule.ts'
+import { type CacheRule, cacheRuleOf } from '../../src/policy/cache-rule.ts'
 import { cached } from '../../src/policy/cached.ts'
 import { DecisionStore } from '../../src/policy/decision-store.ts'
 import { admin, archiveOf } from '../support/bundles.ts'
@@ -268,6 +268,27 @@ describe('without a service', () => {
     expect((ask(1) as Decision).cached).toBe(false)
     const verified = { id: 's', authority: 'i', clientId: undefined, claims: '{}', expiresAtMs: 300 }
     expect((ask(1, 'c', { verified }) as Decision).maxAgeMs).toBe(300)
+  })
+
+  test('questions whose hashes are the same are two all the same', () => {
+    const { engine, ask, made } = setUp()
+    const cache = cacheRuleOf({ bundle: 'main', path: 'p/d', inputReads: [['id']], varies: false, declaredMs: undefined }, 'trusted')
+    const { input, prefixHash } = cache as CacheRule
+    const seen = new Map<number, number>()
+    let pair: [number, number] | undefined
+    // Among so many two will do; a store finds by 30 bits.
+    for (let id = 0; pair === undefined && id < 2_000_000; id++) {
+      const json = JSON.stringify({ id })
+      input.read(json)
+      const hash = input.hash(json, prefixHash) & 0x3fffffff
+      const other = seen.get(hash)
+      if (other !== undefined) pair = [other, id]
+      seen.set(hash, id)
+    }
+    engine.answer = ({ input }) => made(`"of ${input}"`)
+    for (const id of [...(pair as [number, number]), ...(pair as [number, number])])
+      expect(ask(id)).toMatchObject({ result: `"of ${JSON.stringify({ id })}"`, cached: false })
+    expect(ask((pair as [number, number])[1])).toMatchObject({ cached: true })
   })
 
   test('one caller with many questions does not take the room of another', () => {
