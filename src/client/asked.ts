@@ -29,8 +29,9 @@ class Written {
 }
 
 export class Asked {
-  /** As `nameOf` says of the question. */
-  readonly name: string
+  /** Texts, where the question is one. */
+  readonly subjectId: unknown
+  readonly resourceId: unknown
   readonly #policy: string | undefined
   readonly #token: string | undefined
   readonly #subject: Copy
@@ -38,9 +39,9 @@ export class Asked {
   readonly #resource: Copy
   readonly #context: Copy
 
-  constructor(question: Question, { policy, token }: CallOptions) {
-    const { subject, action, resource, context } = question
-    this.name = nameOf(question)
+  constructor({ subject, action, resource, context }: Question, { policy, token }: CallOptions) {
+    this.subjectId = subject?.id
+    this.resourceId = resource?.id
     this.#policy = policy
     this.#token = token
     this.#subject = copyOf(subject)
@@ -59,15 +60,6 @@ export class Asked {
       isAs(question.context, this.#context)
     )
   }
-}
-
-/** Questions that are the same have the same, and few others have it. */
-export function nameOf({ subject, action, resource }: Question): string {
-  return `${textOf(subject?.id)}\0${textOf(action?.name)}\0${textOf(resource?.id)}`
-}
-
-function textOf(value: unknown): string {
-  return typeof value === 'string' ? value : ''
 }
 
 function copyOf(value: unknown): Copy {

@@ -4,9 +4,10 @@
 // INVARIANT: an answer that is given again was made less than its own time ago, and no change that the service told of, or could not tell
 // of for longer than the bound, lies between.
 import type { Answer, Question } from './answer.ts'
-import { type Asked, nameOf } from './asked.ts'
+import type { Asked } from './asked.ts'
 import { ChangeStream } from './changes.ts'
 import type { CallOptions } from './client.ts'
+import { KeptStore } from './kept-store.ts'
 import type { Way } from './way.ts'
 
 export interface KeepOptions {
@@ -37,16 +38,11 @@ const reportMs = 1_000
 const maxReported = 1_000
 /** Answers whose uses are not told yet; beyond, none is given again. */
 const maxUntold = 10_000
-/** Answers of one subject, action and resource, which differ in what was said of them. */
-const maxSimilar = 16
 
 export class KeptAnswers {
   readonly #way: Way
-  readonly #maxAnswers: number
   readonly #changes: ChangeStream
-  /** By the names of their questions; of one name, the newest first. */
-  readonly #answers = new Map<string, Kept[]>()
-  #size = 0
+  readonly #answers: KeptStore<Kept>
   /** Not told yet, by decision. */
   #reuses = new Map<string, Reuse>()
   #isClosed = false
@@ -59,7 +55,7 @@ export class KeptAnswers {
     if (!(boundMs >= 2_000 && maxAnswers >= 1))
       throw new TypeError('`keep.boundMs` must be at least 2,000: the service is heard once a second')
     this.#way = way
-    this.#maxAnswers = maxAnswers
+    this.#answers = new KeptStore(maxAnswers)
     this.#changes = new ChangeStream(way, '/v1/changes', boundMs, {
       lost: () => this.#letGo(),
       told: (name, data) => this.#take(name, data),
@@ -72,7 +68,7 @@ export class KeptAnswers {
   }
 
   get(question: Question, call: CallOptions): Answer | undefined {
-    const kept = this.#answers.get(nameOf(question))?.find(({ asked }) => asked.isSame(question, call))
+    const kept = this.#answers.find(question, call)
     if (kept === undefined) return undefined
     const now = performance.now()
     if (!this.#changes.isHeard(now)) {
@@ -80,7 +76,7 @@ export class KeptAnswers {
       return undefined
     }
     if (now >= kept.until) {
-      this.#drop(kept)
+      this.#answers.drop(kept)
       return undefined
     }
     const { decision, id, context, policy } = kept.answer
@@ -115,26 +111,12 @@ export class KeptAnswers {
     // Whoever gets it gets it by itself, but not all that is in it.
     freeze(answer.context)
     freeze(answer.policy)
-    const similar = this.#answers.get(asked.name) ?? []
-    if (similar.length >= maxSimilar) this.#drop(similar.at(-1) as Kept)
-    else if (this.#size >= this.#maxAnswers) this.#drop((this.#answers.values().next().value as Kept[]).at(-1) as Kept)
-    similar.unshift({ asked, answer, until: sentAt + ms, reuse: undefined })
-    this.#answers.set(asked.name, similar)
-    this.#size++
-  }
-
-  #drop(kept: Kept): void {
-    const { name } = kept.asked
-    const similar = this.#answers.get(name) as Kept[]
-    similar.splice(similar.indexOf(kept), 1)
-    if (similar.length === 0) this.#answers.delete(name)
-    this.#size--
+    this.#answers.add({ asked, answer, until: sentAt + ms, reuse: undefined })
   }
 
   #letGo(): void {
     this.#generation++
     this.#answers.clear()
-    this.#size = 0
   }
 
   #take(name: string, { reset }: Readonly<Record<string, unknown>>): void {
