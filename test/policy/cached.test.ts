@@ -99,6 +99,20 @@ describe('a decision', () => {
   test('is not given again where that is configured', async () =>
     expect(await isGivenAgain(pure, question, { 'cache.enabled': false })).toBe(false))
 
+  // grpc-js compresses by itself, which the direct way does not read: both ways answer.
+  test.each([
+    ['its message is read directly', {}],
+    ['it comes by grpc-js', { 'grpc.default_compression_algorithm': 2 }],
+  ])('says over gRPC, in a trailer too, for how long it may be kept, where %s', async (_how, options) => {
+    const service = await startTestService(rule('d := {"allow": true, "cache": {"max_age_ms": input.context.ms}}'))
+    const client = grpcClient(service.grpcAddress, 'verdict.v1.DecisionService', undefined, options)
+    const { message, trailers } = await call(client, 'Decide', { ...question, context: { fields: { ms: { numberValue: 5_000 } } } })
+    expect([Number(message.decision.max_age_ms), trailers]).toEqual([5_000, { 'verdict-max-age-ms': '5000' }])
+    const none = await call(client, 'Decide', { ...question, context: { fields: { ms: { numberValue: 0 } } } })
+    expect([none.code, none.trailers]).toEqual([0, {}])
+    await service.stop()
+  })
+
   test('ends with its time', async () => {
     const service = await startTestService(rule('d := {"allow": true, "cache": {"max_age_ms": 1000}}'))
     const ages = [(await service.decide(question)).json.cache.max_age_ms, (await service.decide(question)).json.cache.max_age_ms]

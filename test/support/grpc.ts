@@ -1,6 +1,6 @@
 // A gRPC client as any user has one: made from the .proto files by the library, which knows nothing of our own reading and writing.
 import { join } from 'node:path'
-import { type Client, credentials, loadPackageDefinition, Metadata, type ServiceError } from '@grpc/grpc-js'
+import { type Client, credentials, loadPackageDefinition, Metadata, type ServiceError, type StatusObject } from '@grpc/grpc-js'
 import { loadSync } from '@grpc/proto-loader'
 import { afterAll } from '@jest/globals'
 
@@ -40,8 +40,8 @@ export interface Outcome {
   readonly message: Message
   /** Metadata before the message. */
   readonly headers: Record<string, unknown>
-  /** Metadata of an error. */
-  readonly trailers?: Record<string, unknown>
+  /** Metadata behind the message, or of an error. */
+  readonly trailers: Record<string, unknown>
 }
 
 /** One call of one message; an error is an outcome like any other. */
@@ -54,16 +54,14 @@ export function call(
 ): Promise<Outcome> {
   return new Promise((resolve) => {
     let headers = {}
-    const sent = client[method](message, metadataOf(metadata), options, (error: ServiceError | null, answer: Message) =>
-      resolve({
-        code: error?.code ?? 0,
-        details: error?.details ?? '',
-        message: answer,
-        headers,
-        ...(error !== null && { trailers: error.metadata.getMap() }),
-      }),
-    )
+    let answer: Message
+    const sent = client[method](message, metadataOf(metadata), options, (_error: ServiceError | null, received: Message) => {
+      answer = received
+    })
     sent.on('metadata', (received: Metadata) => (headers = received.getMap()))
+    sent.on('status', ({ code, details, metadata: behind }: StatusObject) =>
+      resolve({ code, details: code === 0 ? '' : details, message: answer, headers, trailers: behind.getMap() }),
+    )
   })
 }
 

@@ -16,7 +16,17 @@ export interface Call {
   values(name: string): readonly string[]
 }
 
-export type UnaryAnswer = { readonly requestId: string; readonly message: Uint8Array } | { readonly status: CallStatus }
+export interface UnaryMessage {
+  readonly requestId: string
+  readonly message: Uint8Array
+  /** For how long whoever gets it may keep it; absent or 0: not at all. Milliseconds. */
+  readonly maxAgeMs?: number
+}
+
+export type UnaryAnswer = UnaryMessage | { readonly status: CallStatus }
+
+/** In the trailers of an answer that may be kept, for those who do not read its message. */
+export const maxAgeField = 'verdict-max-age-ms'
 
 /** Must neither throw nor reject. */
 export type UnaryMethod = (message: Buffer, call: Call) => UnaryAnswer | Promise<UnaryAnswer>
@@ -40,12 +50,18 @@ export function toHandler(method: UnaryMethod, onAnswered: CallNews['onAnswered'
       onAnswered(call.getPath(), 'status' in answer ? answer.status.code : 0, performance.now() - began)
       if ('status' in answer) return done(toServiceError(answer.status))
       call.sendMetadata(requestIdMetadata(answer.requestId))
-      done(null, answer.message)
+      done(null, answer.message, maxAgeMetadata(answer))
     }
     const answer = method(call.request, callOf(call))
     if (answer instanceof Promise) void answer.then(send)
     else send(answer)
   }
+}
+
+function maxAgeMetadata({ maxAgeMs = 0 }: UnaryMessage): Metadata {
+  const metadata = new Metadata()
+  if (maxAgeMs > 0) metadata.set(maxAgeField, String(maxAgeMs))
+  return metadata
 }
 
 /** The status as grpc-js takes it. */

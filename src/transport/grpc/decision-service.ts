@@ -33,7 +33,7 @@ export function createDecisionService({ decider, limits, decideScope, log }: Dec
     const requestId = correlationOf(call)
     const done = (decision: RecordedDecision): UnaryAnswer => {
       const error = isCallError(decision)
-      return error === undefined ? { requestId, message: writeDecideResponse(decision) } : fail(error)
+      return error === undefined ? { requestId, message: writeDecideResponse(decision), maxAgeMs: decision.maxAgeMs } : fail(error)
     }
     const fail = (thrown: unknown): UnaryAnswer => ({ status: toCallStatus(toPdpError(thrown), requestId, call.path, log) })
     try {

@@ -4,7 +4,7 @@
 import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2'
 import type { Caller } from '../../decision/request.ts'
 import { PdpError } from '../../errors.ts'
-import type { Call, UnaryAnswer } from './call.ts'
+import { type Call, maxAgeField, type UnaryAnswer, type UnaryMessage } from './call.ts'
 import { type CallNews, type CallStatus, toCallStatus } from './call-status.ts'
 import type { WaitingCall } from './overdue-calls.ts'
 import { correlationOf } from './peer.ts'
@@ -117,7 +117,7 @@ export class DirectCall implements Call, WaitingCall {
     this.abandon()
     this.#news.onAnswered(this.path, 'status' in answer ? answer.status.code : 0, performance.now() - this.#began)
     if ('status' in answer) this.#sendStatus(answer.status)
-    else this.#sendMessage(answer.requestId, answer.message)
+    else this.#sendMessage(answer)
   }
 
   /** Nobody waits for an answer any longer. */
@@ -126,14 +126,14 @@ export class DirectCall implements Call, WaitingCall {
     clearTimeout(this.#timer)
   }
 
-  #sendMessage(requestId: string, message: Uint8Array): void {
+  #sendMessage({ requestId, message, maxAgeMs = 0 }: UnaryMessage): void {
     const stream = this.#stream
     const framed = Buffer.allocUnsafe(prefixBytes + message.length)
     framed[0] = 0
     framed.writeUInt32BE(message.length, 1)
     framed.set(message, prefixBytes)
     stream.respond(requestId === '' ? answerFields : { ...answerFields, 'x-request-id': requestId }, answerOptions)
-    stream.on('wantTrailers', sendOk)
+    stream.on('wantTrailers', maxAgeMs > 0 ? () => stream.sendTrailers({ ...okTrailers, [maxAgeField]: String(maxAgeMs) }) : sendOk)
     stream.end(framed)
   }
 
