@@ -13,6 +13,7 @@ import { recordSchema } from '../src/audit/record-schema.ts'
 import { parseVerifier } from '../src/audit/tree/note.ts'
 import { verifyLog } from '../src/audit/verify-log.ts'
 import { loadConfig } from '../src/config.ts'
+import { createSink } from '../src/sinks/sinks.ts'
 import { runCli, startCli } from './support/cli.ts'
 import { metricsOf, readRecords, startTestService, type TestService } from './support/service.ts'
 import { tempFolder } from './support/temp-folder.ts'
@@ -234,6 +235,17 @@ describe('in the words of a protocol', () => {
       timestamp: expect.stringMatching(/^\d{4}-/),
     })
     expect(second).toMatchObject({ error: { code: 'ERR_UNKNOWN_ENTRYPOINT' }, result: { decision: false } })
+  })
+
+  test('OPA: nothing for lines that are no decision', async () => {
+    const { got, port } = await serve()
+    const { deliver } = createSink({ type: 'opa', url: `http://127.0.0.1:${port}/logs`, tokenFile: undefined, tls: undefined })
+    const own = '{"kind":"retired","seq":1,"shard":"0","time":"2026-01-01T00:00:00.000Z"}'
+    await deliver([own, own], AbortSignal.timeout(5_000))
+    expect(got).toEqual([])
+    const decision = '{"id":"a","time":"2026-01-01T00:00:00.000Z","caller":{},"masked":["/input/context"],"duration_us":1}'
+    await deliver([own, decision, own], AbortSignal.timeout(5_000))
+    expect(got.map(({ text }) => JSON.parse(text))).toEqual([[expect.objectContaining({ decision_id: 'a', erased: ['/input/context'] })]])
   })
 
   test('OTLP: a log record for each line', async () => {

@@ -2,7 +2,7 @@
 import { afterAll } from '@jest/globals'
 import { PolicyInstance } from '../../src/policy/policy-instance.ts'
 import type { PolicyLimits } from '../../src/policy/policy-limits.ts'
-import { compilePolicyModule } from '../../src/policy/policy-module.ts'
+import { compilePolicyModule, type PolicyModule } from '../../src/policy/policy-module.ts'
 import { createReactorHost, type ReactorHost } from '../../src/rego/reactor-host.ts'
 import { Toolchain } from '../../src/rego/toolchain.ts'
 
@@ -18,15 +18,28 @@ export function builtinHost(): Promise<ReactorHost> {
   return host
 }
 
-/** Compiles one module and starts it. */
+const modules = new Map<string, Promise<PolicyModule>>()
+
+/** Property tests start one policy many times. */
+function compiled(rego: string, entrypoints: readonly string[]): Promise<PolicyModule> {
+  const key = JSON.stringify([rego, entrypoints])
+  let module = modules.get(key)
+  if (module === undefined) {
+    const built = toolchain.build({ files: { 'policy.rego': rego } }, entrypoints, { skipReads: true })
+    module = built.then(({ wasm }) => compilePolicyModule(wasm))
+    modules.set(key, module)
+  }
+  return module
+}
+
+/** Compiles one module, unless it was, and starts it. */
 export async function startPolicy(
   rego: string,
   entrypoints: readonly string[] = [],
   options: { data?: string; limits?: PolicyLimits } = {},
 ): Promise<{ instance: PolicyInstance; evaluate(entrypoint: string, input?: string): string | undefined }> {
-  const { wasm } = await toolchain.build({ files: { 'policy.rego': rego } }, entrypoints, { skipReads: true })
   const instance = new PolicyInstance(
-    await compilePolicyModule(wasm),
+    await compiled(rego, entrypoints),
     options.data ?? '{}',
     await builtinHost(),
     options.limits ?? defaultLimits,
