@@ -243,7 +243,8 @@ describe('in the words of a protocol', () => {
     const own = '{"kind":"retired","seq":1,"shard":"0","time":"2026-01-01T00:00:00.000Z"}'
     await deliver([own, own], AbortSignal.timeout(5_000))
     expect(got).toEqual([])
-    const decision = '{"id":"a","time":"2026-01-01T00:00:00.000Z","caller":{},"masked":["/input/context"],"duration_us":1}'
+    const decision =
+      '{"id":"a","time":"2026-01-01T00:00:00.000Z","caller":{},"masked":["/input/context"],"duration_us":1,"correlation_id":"c"}'
     await deliver([own, decision, own], AbortSignal.timeout(5_000))
     expect(got.map(({ text }) => JSON.parse(text))).toEqual([[expect.objectContaining({ decision_id: 'a', erased: ['/input/context'] })]])
   })
@@ -282,6 +283,22 @@ describe('in the words of a protocol', () => {
     const [, length, message] = /^(\d+) (<134>1 \S+ \S+ verdict \d+ decision - \ufeff\{.*?\}\n?)(?=\d+ <|$)/s.exec(text) ?? []
     expect(Buffer.byteLength(message ?? '')).toBe(Number(length))
     expect(JSON.parse((message ?? '').slice((message ?? '').indexOf('{')))).toEqual(records[0])
+  })
+
+  test('syslog: one that takes nothing is left, and connected to anew', async () => {
+    const sockets: Socket[] = []
+    const hanging = createTcp((socket) => void sockets.push(socket.pause())).listen(0, '127.0.0.1')
+    await new Promise((resolve) => hanging.once('listening', resolve))
+    const url = `tcp://127.0.0.1:${(hanging.address() as AddressInfo).port}`
+    const sink = createSink({ type: 'syslog', url, tokenFile: undefined, tls: undefined })
+    const line = JSON.stringify({ id: 'a', time: '2026-01-01T00:00:00.000Z', text: 'x'.repeat(32 * 2 ** 20) })
+    for (let tries = 1; tries < 3; tries++) {
+      await expect(sink.deliver([line], AbortSignal.timeout(300))).rejects.toThrow('takes too long')
+      expect(sockets).toHaveLength(tries)
+    }
+    sink.close()
+    for (const socket of sockets) socket.destroy()
+    hanging.close()
   })
 
   test('stdout: the lines themselves', async () => {
