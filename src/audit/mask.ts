@@ -38,7 +38,8 @@ function mask(value: unknown, path: readonly string[], replace: MaskRule['replac
   const [key, ...rest] = path
   if (key === undefined || typeof value !== 'object' || value === null) return false
   const container = value as Record<string, unknown>
-  const keys = key === '*' ? Object.keys(container) : Object.hasOwn(container, key) ? [key] : []
+  // The length of a list is its own, and no element.
+  const keys = key === '*' ? Object.keys(container) : isEnumerable.call(container, key) ? [key] : []
   let isApplied = false
   for (const k of keys) {
     if (rest.length === 0) container[k] = replace(container[k])
@@ -53,4 +54,5 @@ export function withTwins(pointer: string): readonly string[] {
   return twin === undefined ? [pointer] : [`/${twin}`, `/input/${twin}`]
 }
 
+const isEnumerable = Object.prototype.propertyIsEnumerable
 const rawJson = (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON
