@@ -141,6 +141,8 @@ describe('checkpoints kept elsewhere', () => {
     expect(service.logged.some(({ sink, cause }) => sink === 'witness' && `${cause}`.includes('503'))).toBe(true)
     const age = /verdict_checkpoint_sink_age_seconds\{sink="witness"\} ([\d.]+)\n/.exec(await metricsOf(service))?.[1]
     expect(Number(age)).toBeGreaterThan(0)
+    // Also the newest has been refused by now, and none comes behind it.
+    await sleep(1_500)
     isDown = false
     await until(() => got.length > 0)
     expect(got[0]).toMatchObject({ path: '/checkpoints', headers: { 'content-type': 'text/plain; charset=utf-8' } })

@@ -36,6 +36,24 @@ describe('cells', () => {
     expect([cell.count, cell.value, cell.buckets?.[0], cell.buckets?.[1], cell.buckets?.at(-1)]).toEqual([4, 1_000_000_021, 2, 1, 1])
   })
 
+  test('a histogram is told as how many are at most so large', () => {
+    const metrics = new Metrics()
+    const bounds = boundsOf('verdict.decision.steps')
+    const cell = metrics.cell('verdict.decision.steps', 'p')
+    for (const value of [bounds[0], bounds[1], bounds[1], Number.MAX_SAFE_INTEGER] as number[]) record(cell, bounds, value)
+    const told = [...expose(metrics, {}, 'text').matchAll(/^verdict_decision_steps_(?:bucket\{policy="p",le="(.*)"\}|(count)\S*) (\d+)$/gm)]
+    const [first, second, ...others] = told.map(([, bound, name, count]) => [bound ?? name, Number(count)])
+    expect([first, second]).toEqual([
+      [`${bounds[0]}.0`, 1],
+      [`${bounds[1]}.0`, 3],
+    ])
+    expect(others.slice(0, -2).every(([, count]) => count === 3)).toBe(true)
+    expect(others.slice(-2)).toEqual([
+      ['+Inf', 4],
+      ['count', 4],
+    ])
+  })
+
   test('what comes from outside is escaped', () => {
     const metrics = new Metrics()
     metrics.cell('verdict.errors', 'a"b\n\\c').value++
@@ -122,6 +140,8 @@ describe('OpenMetrics', () => {
       'accept',
     ])
     const text = await answer.text()
+    // The other format has no place for them.
+    expect(await metricsOf(service)).not.toContain(' # {')
     const records = await service.stop()
     const pattern = /^verdict_decision_duration_seconds_bucket\{policy="main:p\/allow",le="[^"]+"\} \d+ # \{(.*)\} ([\d.e-]+) ([\d.]+)$/gm
     const exemplars = [...text.matchAll(pattern)]
@@ -135,7 +155,6 @@ describe('OpenMetrics', () => {
     expect(text).toContain('# UNIT verdict_decision_duration_seconds seconds\n')
     expect(text).toContain('# TYPE target info\ntarget_info{service_name="verdict"')
     expect(text.endsWith('\n# EOF\n')).toBe(true)
-    expect(await metricsOf(await startTestService(policy))).not.toContain(' # {')
   })
 })
 
