@@ -31,6 +31,8 @@ export interface CallerIdentity {
   readonly counts: Counts
   /** Tokens of subjects; undefined: none can be verified. */
   readonly verifySubject: SubjectTokens['verify']
+  /** When the last authority of each trust domain expires. Milliseconds since 1970 */
+  readonly authorityExpiries: () => readonly (readonly [trustDomain: string, ms: number])[]
   close(): void
 }
 
@@ -109,6 +111,7 @@ export async function createCallerIdentity(
       ...(tls?.isUsable() === false ? ['the certificate of the service has expired or was taken back'] : []),
     ],
     verifySubject: subjects.verify,
+    authorityExpiries: () => domains.expiries(),
     close: closeAll,
   }
 }

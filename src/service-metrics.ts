@@ -21,6 +21,8 @@ export interface Observed {
   readonly log: FileLog
   /** Of the service's certificate, milliseconds since 1970; undefined: it has none. */
   readonly certificateExpiresAtMs: () => number | undefined
+  /** By trust domain, milliseconds since 1970. */
+  readonly authorityExpiries: () => readonly (readonly [trustDomain: string, ms: number])[]
   readonly startedAtMs: number
 }
 
@@ -36,7 +38,7 @@ export function observeService(metrics: Metrics, observed: Observed): () => void
     metrics.cell(name, ...values).value = value
   }
   metrics.onCollect(() => {
-    const { bundles, lifecycle, callers, cache, store, isolations, log, certificateExpiresAtMs, startedAtMs } = observed
+    const { bundles, lifecycle, callers, cache, store, isolations, log, certificateExpiresAtMs, authorityExpiries, startedAtMs } = observed
     const now = Date.now()
     for (const name of [
       'verdict.bundle.epoch',
@@ -44,6 +46,7 @@ export function observeService(metrics: Metrics, observed: Observed): () => void
       'verdict.bundle.refused_in',
       'verdict.bundle.failed',
       'verdict.bundle.memory',
+      'verdict.authorities.expire_in',
     ] as const)
       metrics.clear(name)
     for (const { name, epoch, activatedAtMs, refusedFromMs, instance } of bundles.list()) {
@@ -70,6 +73,7 @@ export function observeService(metrics: Metrics, observed: Observed): () => void
     }
     const expiresAtMs = certificateExpiresAtMs()
     if (expiresAtMs !== undefined) set('verdict.certificate.expires_in', (expiresAtMs - now) / 1_000)
+    for (const [trustDomain, ms] of authorityExpiries()) set('verdict.authorities.expire_in', (ms - now) / 1_000, trustDomain)
     for (const percentile of percentiles) {
       const seconds = Math.max(0, delay.percentile(percentile) / 1e9 - delayResolutionMs / 1_000)
       set('verdict.event_loop.delay', delay.count === 0 ? 0 : seconds, String(percentile))

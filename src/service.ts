@@ -170,6 +170,7 @@ export async function startService(config: Config, log: FastifyBaseLogger, share
       isolations,
       log: decisionLog,
       certificateExpiresAtMs: () => identity.tls?.expiresAtMs(),
+      authorityExpiries: identity.authorityExpiries,
       startedAtMs: startedAt.getTime(),
     }
     closers.push(observeService(metrics, observed))

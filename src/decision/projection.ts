@@ -27,6 +27,8 @@ const closeBracket = 0x5d
 const openBrace = 0x7b
 const closeBrace = 0x7d
 
+/** Beyond so many characters it takes less to ask for a part of the text. */
+const longPart = 64
 /** Characters of a length, each below 256. */
 const lengthChars = 4
 /** Of every process another one: nobody can choose what falls together. */
@@ -86,7 +88,7 @@ export class Projection {
       const begins = ranges[i] as number
       const length = (ranges[i + 1] as number) - begins
       for (let shift = 0; shift < 8 * lengthChars; shift += 8) if (key.charCodeAt(at++) !== ((length >>> shift) & 0xff)) return -1
-      for (let j = 0; j < length; j++) if (key.charCodeAt(at + j) !== (json as string).charCodeAt(begins + j)) return -1
+      if (!isPartAt(json as string, begins, length, key, at)) return -1
       at += length
     }
     return at
@@ -106,6 +108,13 @@ export class Projection {
   }
 }
 
+function isPartAt(json: string, begins: number, length: number, key: string, at: number): boolean {
+  if (length > longPart) return key.startsWith(json.slice(begins, begins + length), at)
+  for (let i = 0; i < length; i++) if (key.charCodeAt(at + i) !== json.charCodeAt(begins + i)) return false
+  return true
+}
+
+/** For what comes before a hash. */
 export function hashOf(text: string): number {
   let hash = seed
   for (let i = 0; i < text.length; i++) hash = mixed(hash, text.charCodeAt(i))

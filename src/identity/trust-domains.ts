@@ -51,6 +51,13 @@ export class TrustDomains {
     return [...this.#bundles.values()].flatMap(({ authorities }) => authorities.map(String))
   }
 
+  /** When the last authority of each domain expires, of those that have any. Milliseconds since 1970 */
+  expiries(): readonly (readonly [trustDomain: string, ms: number])[] {
+    return [...this.#bundles]
+      .filter(([, { authorities }]) => authorities.length > 0)
+      .map(([name, { authorities }]) => [name, Math.max(...authorities.map(({ validTo }) => Date.parse(validTo)))])
+  }
+
   /** @throws PdpError ERR_CONFIG_INVALID; what was read before stays */
   reload(): void {
     const keys = readKeys(this.#files)

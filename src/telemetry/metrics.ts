@@ -156,6 +156,12 @@ export const instruments = {
     description: 'Until the certificate of the service expires',
     attributes: [],
   },
+  'verdict.authorities.expire_in': {
+    kind: 'gauge',
+    unit: 's',
+    description: 'Until the last authority of a trust domain expires, and no certificate of it is believed',
+    attributes: ['trust_domain'],
+  },
   'verdict.event_loop.delay': {
     kind: 'gauge',
     unit: 's',

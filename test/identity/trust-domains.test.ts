@@ -65,3 +65,18 @@ test('what an agent says of other domains takes effect though a file is broken m
   domains.setOthers(new Map())
   expect(() => domains.verify(chain, Date.now())).toThrow(expect.objectContaining({ code: 'ERR_CERTIFICATE_REFUSED' }))
 })
+
+test('a domain has authorities until the last of them expires', async () => {
+  const later = await TestAuthority.create('later', [], 7 * 86_400_000)
+  writeFileSync(bundleFile, one.cert + later.cert + two.cert)
+  const domains = new TrustDomains([{ name: 'a.example', bundleFile }, { name: 'b.example' }])
+  const at = (days: number) => [expect.closeTo(Date.now() + days * 86_400_000, -5)]
+  expect(domains.expiries()).toEqual([['a.example', ...at(7)]])
+  writeFileSync(bundleFile, one.cert)
+  domains.reload()
+  domains.setOthers(new Map([['b.example', { authorities: [new X509Certificate(later.cert)], lists: undefined }]]))
+  expect(domains.expiries()).toEqual([
+    ['a.example', ...at(1)],
+    ['b.example', ...at(7)],
+  ])
+})

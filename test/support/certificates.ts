@@ -47,13 +47,13 @@ export class TestAuthority {
     this.cert = issuer.toString('pem')
   }
 
-  static async create(name = 'test authority', uris: readonly string[] = []): Promise<TestAuthority> {
+  static async create(name = 'test authority', uris: readonly string[] = [], lifeMs = 86_400_000): Promise<TestAuthority> {
     const keys = (await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify'])) as webcrypto.CryptoKeyPair
     const cert = await x509.X509CertificateGenerator.createSelfSigned({
       serialNumber: serial(),
       name: `CN=${name}`,
       notBefore: new Date(Date.now() - 3_600_000),
-      notAfter: new Date(Date.now() + 86_400_000),
+      notAfter: new Date(Date.now() + lifeMs),
       keys,
       signingAlgorithm: algorithm,
       extensions: [

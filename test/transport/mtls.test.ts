@@ -80,6 +80,7 @@ class Setup {
 type Client = Partial<Pick<Issued, 'cert' | 'key'>>
 interface Answer {
   readonly status: number
+  readonly text: string
   // biome-ignore lint/suspicious/noExplicitAny: answers of any shape
   readonly json: any
 }
@@ -98,7 +99,7 @@ function ask(
       async (response) => {
         let text = ''
         for await (const chunk of response) text += chunk
-        resolve({ status: response.statusCode as number, json: JSON.parse(text || '{}') })
+        resolve({ status: response.statusCode as number, text, json: text.startsWith('{') ? JSON.parse(text) : {} })
       },
     )
     sent.on('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message))
@@ -132,6 +133,15 @@ describe('who is let in', () => {
     expect([code, JSON.parse(message.decision.context_json).caller]).toEqual([status.OK, caller])
     const batch = await stream(decisions(service, setup, good), 'DecideBatch', [question], { 'verdict-session': '1' })
     expect(JSON.parse(batch.messages[0].decisions[0].context_json).caller).toEqual(caller)
+  })
+
+  test('metrics tell when the certificate and the authorities expire', async () => {
+    const ops = await setup.b.issue('x', { uris: ['spiffe://b.example/ops/x'] })
+    const { text } = (await ask(service, setup, ops, { path: '/metrics', method: 'GET' })) as Answer
+    const left = (name: string) => Number(new RegExp(`^verdict_${name} ([\\d.]+)$`, 'm').exec(text)?.[1])
+    const day = expect.closeTo(86_400, -3)
+    expect(['a', 'b'].map((name) => left(`authorities_expire_in_seconds\\{trust_domain="${name}.example"\\}`))).toEqual([day, day])
+    expect(left('certificate_expires_in_seconds')).toBeGreaterThan(0)
   })
 
   test('fields that other gateways put identities into are nothing here', async () => {
