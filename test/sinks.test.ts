@@ -17,6 +17,7 @@ import { createSink } from '../src/sinks/sinks.ts'
 import { runCli, startCli } from './support/cli.ts'
 import { metricsOf, readRecords, startTestService, type TestService } from './support/service.ts'
 import { tempFolder } from './support/temp-folder.ts'
+import { until } from './support/until.ts'
 
 const policy = {
   'p.rego': 'package p\n\n# METADATA\n# entrypoint: true\ndecision := {"allow": input.subject.id == "alice", "reasons": ["r"]}\n',
@@ -33,10 +34,6 @@ afterAll(() => {
     server.close()
   }
 })
-async function until(condition: () => boolean): Promise<void> {
-  for (let left = 400; left > 0 && !condition(); left--) await sleep(25)
-  expect(condition()).toBe(true)
-}
 const textOf = async (request: IncomingMessage) => {
   const parts: Buffer[] = []
   for await (const part of request) parts.push(part as Buffer)
@@ -71,7 +68,7 @@ test('a server that is killed and restarted gets every record, in order, none ou
   let asked = 0
   for (let round = 0; round < 10; round++) {
     for (let i = 0; i < 20; i++) await ask(service, `${asked++}`)
-    if (round % 2 === 0) await until(() => server.got.length > 0)
+    if (round % 2 === 0) await until(10_000, () => server.got.length > 0)
     server.server.closeAllConnections()
     await new Promise((resolve) => server.server.close(resolve))
     arrived.push(...server.got.flatMap(lines))
@@ -81,7 +78,7 @@ test('a server that is killed and restarted gets every record, in order, none ou
   await service.stop()
   const again = await startTestService(policy, { ...sinkOf('http', url, { tokenFile: `${files}/token` }), state: service.state })
   const records = () => [...arrived, ...server.got.flatMap(lines)].map((line) => JSON.parse(line))
-  await until(() => new Set(records().map(({ id }) => id)).size === asked)
+  await until(10_000, () => new Set(records().map(({ id }) => id)).size === asked)
   await again.stop()
   expect(records().every((record) => recordSchema.strict().safeParse(record).success)).toBe(true)
   const order = [...new Map(records().map(({ id, seq }) => [id, seq])).values()]
@@ -92,7 +89,7 @@ test('a server that is killed and restarted gets every record, in order, none ou
   const before = records().length
   const third = await startTestService(policy, { ...sinkOf('http', url, { tokenFile: `${files}/token` }), state: service.state })
   await ask(third, `${asked++}`)
-  await until(() => records().length > before)
+  await until(10_000, () => records().length > before)
   await third.stop()
   expect(
     records()
@@ -109,7 +106,7 @@ test('a record that is refused for good is put aside, and the others arrive; tro
   })
   const service = await startTestService(policy, sinkOf('http', `http://127.0.0.1:${port}/`))
   for (const id of ['1', '2', 'bad', '3', '4']) await ask(service, id)
-  await until(() => got.flatMap(lines).length === 4)
+  await until(10_000, () => got.flatMap(lines).length === 4)
   expect(got.flatMap(lines).map((line) => JSON.parse(line).resource.id)).toEqual(['1', '2', '3', '4'])
   const dead = join(service.state, 'decisions', 'sinks', 'one.dead.ndjson')
   expect(JSON.parse(readFileSync(dead, 'utf8')).resource.id).toBe('bad')
@@ -144,7 +141,7 @@ describe('checkpoints kept elsewhere', () => {
     // Also the newest has been refused by now, and none comes behind it.
     await sleep(1_500)
     isDown = false
-    await until(() => got.length > 0)
+    await until(10_000, () => got.length > 0)
     expect(got[0]).toMatchObject({ path: '/checkpoints', headers: { 'content-type': 'text/plain; charset=utf-8' } })
     await ask(service, 'last')
     await service.stop()
@@ -190,7 +187,7 @@ test('records that are too old are removed behind the sinks, a record says so, a
   await sleep(2_500)
   expect(listSegments(folder).length).toBeGreaterThanOrEqual(5)
   isDown = false
-  await until(() => listSegments(folder).length <= 2)
+  await until(10_000, () => listSegments(folder).length <= 2)
   expect(new Set(got.flatMap(lines).map((line) => JSON.parse(line).resource?.id)).size).toBeGreaterThanOrEqual(5)
   await ask(service, 'later')
   const records = await service.stop()
@@ -209,7 +206,7 @@ test('a sink that hangs holds up neither an answer nor the end', async () => {
   const { port } = await serve(0, () => void hanging++)
   const service = await startTestService(policy, sinkOf('http', `http://127.0.0.1:${port}/`))
   for (let i = 0; i < 50; i++) expect((await ask(service, `${i}`)).status).toBe(200)
-  await until(() => hanging > 0)
+  await until(10_000, () => hanging > 0)
   const began = performance.now()
   expect((await service.stop()).length).toBe(50)
   expect(performance.now() - began).toBeLessThan(3_000)
@@ -221,7 +218,7 @@ describe('in the words of a protocol', () => {
     const service = await startTestService(policy, { ...sinkOf('opa', `http://127.0.0.1:${port}/logs`), labels: { site: 'north' } })
     const { json } = await ask(service, '1', { context: { n: 1.0 } })
     await ask(service, '2', { policy: 'main:p/none' })
-    await until(() => got.flatMap(({ text }) => JSON.parse(text)).length === 2)
+    await until(10_000, () => got.flatMap(({ text }) => JSON.parse(text)).length === 2)
     await service.stop()
     const [first, second] = got.flatMap(({ text }) => JSON.parse(text))
     expect(got[0]).toMatchObject({ path: '/logs', headers: { 'content-type': 'application/json', 'content-encoding': 'gzip' } })
@@ -255,7 +252,7 @@ describe('in the words of a protocol', () => {
     const { got, port } = await serve()
     const service = await startTestService(policy, sinkOf('otlp', `http://127.0.0.1:${port}/`))
     const { json } = await ask(service, '1')
-    await until(() => got.length > 0)
+    await until(10_000, () => got.length > 0)
     const [record] = await service.stop()
     expect(got[0]?.path).toBe('/v1/logs')
     const [told] = JSON.parse(got[0]?.text ?? '').resourceLogs[0].scopeLogs[0].logRecords
@@ -275,11 +272,11 @@ describe('in the words of a protocol', () => {
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     const service = await startTestService(policy, sinkOf('syslog', `tcp://127.0.0.1:${(server.address() as AddressInfo).port}`))
     await ask(service, '1')
-    await until(() => text.includes('"id":"1"'))
+    await until(10_000, () => text.includes('"id":"1"'))
     for (const socket of sockets) socket.destroy()
     await sleep(100)
     await ask(service, '2')
-    await until(() => text.includes('"resource":{"type":"doc","id":"2"}'))
+    await until(10_000, () => text.includes('"resource":{"type":"doc","id":"2"}'))
     const records = await service.stop()
     server.close()
     const [, length, message] = /^(\d+) (<134>1 \S+ \S+ verdict \d+ decision - \ufeff\{.*?\}\n?)(?=\d+ <|$)/s.exec(text) ?? []
@@ -308,11 +305,11 @@ describe('in the words of a protocol', () => {
     const { child, out, ended } = startCli(['serve', '--port', '0', '--grpc-port', '0', '--bundle', tempFolder(policy), '--state', state], {
       VERDICT_DECISION_LOG_SINKS: '[{name: out, type: stdout}]',
     })
-    await until(() => /answers at (http:\S+)/.test(out.stdout))
+    await until(10_000, () => /answers at (http:\S+)/.test(out.stdout))
     const url = /answers at (http:\S+)/.exec(out.stdout)?.[1] ?? ''
     const body = JSON.stringify({ subject: { type: 'user', id: 'alice' }, action: { name: 'read' }, resource: { type: 'doc', id: '1' } })
     await fetch(`${url}/v1/decide`, { method: 'POST', headers: { 'content-type': 'application/json' }, body })
-    await until(() => out.stdout.includes('{"id":'))
+    await until(10_000, () => out.stdout.includes('{"id":'))
     child.kill('SIGTERM')
     await ended
     expect(

@@ -9,6 +9,7 @@ import { admin, archiveOf } from '../support/bundles.ts'
 import { TestAuthority } from '../support/certificates.ts'
 import { question, startTestService } from '../support/service.ts'
 import { tempFolder } from '../support/temp-folder.ts'
+import { until } from '../support/until.ts'
 
 const closers: (() => unknown)[] = []
 afterAll(async () => {
@@ -36,11 +37,6 @@ interface Outcome {
   readonly errors: string[]
 }
 
-async function until(isSo: () => boolean): Promise<void> {
-  for (let left = 1_000; left > 0 && !isSo(); left--) await sleep(10)
-  expect(isSo()).toBe(true)
-}
-
 /** What is taken and what fails until it is enough. */
 async function run(options: Partial<PullOptions> & { url: string }, isEnough: (outcome: Outcome) => boolean): Promise<Outcome> {
   const taken: string[] = []
@@ -50,7 +46,7 @@ async function run(options: Partial<PullOptions> & { url: string }, isEnough: (o
     async (archive) => void taken.push(archive.toString()),
     ({ message }) => errors.push(message.replace(/`.*?`/, 'it')),
   )
-  await until(() => isEnough({ taken, errors }))
+  await until(10_000, () => isEnough({ taken, errors }))
   await puller.close()
   return { taken, errors }
 }
@@ -79,7 +75,7 @@ test('an archive that is not taken is asked for again', async () => {
     },
     () => {},
   )
-  await until(() => calls > 2)
+  await until(10_000, () => calls > 2)
   await puller.close()
 })
 

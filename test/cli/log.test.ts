@@ -10,6 +10,7 @@ import { archiveOf } from '../support/bundles.ts'
 import { runCli, startCli } from '../support/cli.ts'
 import { startTestService, type TestService } from '../support/service.ts'
 import { tempFolder } from '../support/temp-folder.ts'
+import { until } from '../support/until.ts'
 
 const rego = (owner: string) => `package p
 
@@ -75,7 +76,7 @@ beforeAll(async () => {
 })
 async function untilWritten(log: string, bytes: number): Promise<void> {
   const written = () => listSegments(log).reduce((sum, file) => sum + statSync(join(log, file)).size, 0)
-  for (let tries = 0; written() < bytes && tries < 500; tries++) await sleep(20)
+  await until(10_000, () => written() >= bytes)
 }
 const cli = async (...args: string[]) => {
   const { code, stdout, stderr } = await runCli(['log', args[0] as string, folder, ...args.slice(1)])
@@ -159,15 +160,15 @@ test('tail shows the newest, and goes on with those that come', async () => {
   await running.decide(question)
   await sleep(300)
   const { child, out } = startCli(['log', 'tail', join(running.state, 'decisions'), '-f', '--subject', 'ann'])
-  const until = async (text: string) => {
+  const untilSaid = async (text: string) => {
     for (let left = 200; left > 0 && !out.stdout.includes(text); left--) await sleep(50)
     expect(out.stdout).toContain(text)
   }
-  await until('user:ann read doc:d1')
+  await untilSaid('user:ann read doc:d1')
   await running.decide({ ...question, subject: { type: 'user', id: 'bob' } })
   await running.decide({ ...question, resource: { type: 'doc', id: 'd\u001b[31m2' } })
   await running.decide({ ...question, resource: { type: 'doc', id: 'd3' } })
-  await until('user:ann read doc:d3')
+  await untilSaid('user:ann read doc:d3')
   expect(out.stdout).not.toContain('bob')
   expect(out.stdout).not.toContain('\u001b[31m2')
   child.kill()

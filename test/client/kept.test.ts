@@ -10,6 +10,7 @@ import { type Client, type ClientOptions, createClient, type Question } from '..
 import { admin, archiveOf } from '../support/bundles.ts'
 import { startTestService, type TestService } from '../support/service.ts'
 import { tempFolder } from '../support/temp-folder.ts'
+import { until } from '../support/until.ts'
 
 const kept = (owner: string, ms = 60_000) => ({
   'p.rego': `package p\n\n# METADATA\n# entrypoint: true\ndecision := {"allow": input.subject.id == data.owner, "cache": {"max_age_ms": ${ms}}}\n`,
@@ -43,15 +44,6 @@ async function heard(client: Client, id = 'ann'): Promise<void> {
     await sleep(20)
   }
   throw new Error('nothing is kept')
-}
-
-/** Milliseconds until an answer is what it should be; it must be at most `bound`. */
-async function until(bound: number, isRight: () => Promise<boolean>): Promise<void> {
-  const began = performance.now()
-  while (!(await isRight())) {
-    if (performance.now() - began > bound) throw new Error(`not within ${bound} ms`)
-    await sleep(2)
-  }
 }
 
 describe('with a service', () => {

@@ -9,6 +9,7 @@ import { createClient, type Question } from '../../src/client/index.ts'
 import { createEmbedded, type Embedded, type EmbeddedOptions } from '../../src/embedded/index.ts'
 import { admin, archiveOf } from '../support/bundles.ts'
 import { startTestService, type TestService } from '../support/service.ts'
+import { until } from '../support/until.ts'
 
 const opened: Embedded[] = []
 /** Before the services go: what is told last has to have a log. */
@@ -65,15 +66,6 @@ labels := opa.runtime().config.labels.here == "there"
 })
 const entry = { policy: 'main:p/decision' }
 const startOwned = (overrides = {}) => startTestService(owned('ann'), { labels: { here: 'there' }, ...overrides })
-
-/** Milliseconds until an answer is what it should be; it must be at most `bound`. */
-async function until(bound: number, isRight: () => Promise<boolean>): Promise<void> {
-  const began = performance.now()
-  while (!(await isRight())) {
-    if (performance.now() - began > bound) throw new Error(`not within ${bound} ms`)
-    await sleep(2)
-  }
-}
 
 /** So many levels of objects. */
 const nested = (levels: number): Record<string, unknown> => (levels === 1 ? {} : { a: nested(levels - 1) })
