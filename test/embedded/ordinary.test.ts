@@ -43,6 +43,8 @@ test.each<[string, unknown, boolean]>([
   ['a large one', 1e15, false],
   ['one that is none', Number.NaN, false],
   ['an instance', new URL('http://a'), false],
+  ['a number in an object, which is written as one', Object(1e21), false],
+  ['an instance of a class', new Map(), false],
   ['a list that writes itself', Object.assign([], { toJSON: () => 1 }), false],
   ['a function', () => 1, false],
   ['a large integer', 1n, false],
