@@ -7,7 +7,7 @@ import { toSingleLine } from '../decision/json-text.ts'
 import type { LogRules } from '../decision/log-rules.ts'
 import type { Caller, DecisionRequest, JsonText } from '../decision/request.ts'
 import { watchClock } from './clock-steps.ts'
-import { type MaskRule, maskJson, toNull, withTwins } from './mask.ts'
+import { type MaskRule, maskJson, type ReadyRule, readyRule, rulesThatMayLead, toNull, withTwins } from './mask.ts'
 
 export interface RecordOptions {
   /** Names this service among others that write to one place. */
@@ -58,7 +58,7 @@ export function createRecordWriter(options: RecordOptions): RecordWriter {
     line += member('reasons', decision.reasons) + member('obligations', decision.obligations)
     line += `,"cached":${decision.cached},"steps":${decision.steps},"duration_us":${durationUs},"labels":${labels}`
     const own = options.rulesOf?.(request, decision)
-    const rules = own === undefined ? ofAll : [...ofAll, ...rulesOf(own)]
+    const rules = rulesThatMayLead(line, own === undefined ? ofAll : [...ofAll, ...rulesOf(own)])
     if (own?.isDropped === true) line += ',"dropped":true'
     let masked: readonly string[] = []
     if (rules.length > 0) {
@@ -118,18 +118,20 @@ function recordedText(input: JsonText | undefined, maxBytes: number): { text: Js
 }
 
 /** A rule at one place of a record, for the pointer that somebody gave. */
-interface RecordRule extends MaskRule {
+interface RecordRule extends ReadyRule {
   readonly given: string
 }
 
 function twinsOf({ pointer, replace }: MaskRule): RecordRule[] {
-  return withTwins(pointer).map((one) => ({ pointer: one, replace, given: pointer }))
+  return withTwins(pointer).map((one) => ({ ...readyRule({ pointer: one, replace }), given: pointer }))
 }
 
 function rulesOf({ replace, isDropped }: LogRules): RecordRule[] {
-  if (isDropped) return dropped.map((pointer) => ({ pointer, replace: toNull, given: pointer }))
+  if (isDropped) return droppedRules
   return [...replace].flatMap(([pointer, value]) => twinsOf({ pointer, replace: () => value }))
 }
+
+const droppedRules: RecordRule[] = dropped.map((pointer) => ({ ...readyRule({ pointer, replace: toNull }), given: pointer }))
 
 /** As they were given, each once. */
 function pointersOf(rules: readonly RecordRule[], applied: readonly string[]): string[] {

@@ -9,26 +9,47 @@ export interface MaskRule {
   readonly replace: (value: unknown) => unknown
 }
 
+/** One whose pointer was taken apart, once for all texts. */
+export interface ReadyRule extends MaskRule {
+  readonly path: readonly string[]
+  /** JSON texts of the names on it: a text without one of them has nothing there. */
+  readonly names: readonly string[]
+}
+
+export function readyRule({ pointer, replace }: MaskRule): ReadyRule {
+  const path = parsePointer(pointer)
+  const names = path.filter((part) => part !== '*' && !/^\d+$/.test(part)).map((part) => JSON.stringify(part))
+  return { pointer, replace, path, names }
+}
+
+/**
+ * Most texts have nothing of what is masked, and are not parsed.
+ * @param json the text, or as much of it as says all its names
+ * @returns the rules all of whose names can be in it, in whatever spelling
+ */
+export function rulesThatMayLead<R extends ReadyRule>(json: string, rules: readonly R[]): readonly R[] {
+  if (rules.length === 0 || json.includes('\\')) return rules
+  // Rules often go the same way for a while.
+  let missing: string | undefined
+  return rules.filter(({ names }) => {
+    if (missing !== undefined && names.includes(missing)) return false
+    const absent = names.find((name) => !json.includes(name))
+    missing = absent ?? missing
+    return absent === undefined
+  })
+}
+
 /**
  * @param json a text that JSON.parse accepts
  * @returns the text, and the pointers that led to something
  */
-export function maskJson(json: string, rules: readonly MaskRule[]): { readonly json: string; readonly applied: readonly string[] } {
-  // Most texts have nothing of it, and are not parsed.
-  const mayBe = rules.filter(({ pointer }) => mayLead(json, pointer))
-  if (mayBe.length === 0) return { json, applied: [] }
+export function maskJson(json: string, rules: readonly ReadyRule[]): { readonly json: string; readonly applied: readonly string[] } {
   // rawJSON keeps the source text of numbers; `context.source` is there for primitive values only.
   const value = JSON.parse(json, (_key, parsed: unknown, context?: { source?: string }) =>
     typeof parsed === 'number' && context?.source !== undefined ? rawJson(context.source) : parsed,
   )
-  const applied = mayBe.filter(({ pointer, replace }) => mask(value, parsePointer(pointer), replace)).map(({ pointer }) => pointer)
+  const applied = rules.filter(({ path, replace }) => mask(value, path, replace)).map(({ pointer }) => pointer)
   return applied.length === 0 ? { json, applied } : { json: JSON.stringify(value), applied }
-}
-
-/** Whether the last name of a pointer can be in a text, in whatever spelling. */
-function mayLead(json: string, pointer: string): boolean {
-  const last = parsePointer(pointer).findLast((part) => part !== '*' && !/^\d+$/.test(part))
-  return last === undefined || json.includes(JSON.stringify(last)) || json.includes('\\')
 }
 
 export const toNull = (): null => null

@@ -1,12 +1,11 @@
 // What a mask reaches, whatever way it is written, and what it leaves as it is.
 import { describe, expect, test } from '@jest/globals'
-import { maskJson, toNull, withTwins } from '../../src/audit/mask.ts'
+import { maskJson, readyRule, rulesThatMayLead, toNull, withTwins } from '../../src/audit/mask.ts'
 
-const masked = (json: string, ...pointers: string[]) =>
-  maskJson(
-    json,
-    pointers.map((pointer) => ({ pointer, replace: toNull })),
-  )
+const masked = (json: string, ...pointers: string[]) => {
+  const rules = pointers.map((pointer) => readyRule({ pointer, replace: toNull }))
+  return maskJson(json, rulesThatMayLead(json, rules))
+}
 
 describe('a mask', () => {
   test.each<[string, string, string, string]>([
