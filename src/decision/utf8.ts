@@ -20,5 +20,5 @@ const encoder = new TextEncoder()
  * @returns bytes written
  */
 export function writeUtf8(text: string, into: Uint8Array, at: number): number {
-  return encoder.encodeInto(text, into.subarray(at)).written
+  return encoder.encodeInto(text, at === 0 ? into : into.subarray(at)).written
 }

@@ -60,12 +60,7 @@ export function cached(inner: Decider, bundles: ActiveBundles, options: CacheOpt
       const stored = store.get(caller, hash)
       const began = now()
       // A new epoch is another identity, whatever was decided under the one before.
-      if (
-        stored !== undefined &&
-        stored.decision.policy === entrypoint.identity &&
-        began < stored.expiresAt &&
-        isKey(stored.key, rule, request.input, trusted)
-      ) {
+      if (stored !== undefined && stored.decision.policy === entrypoint.identity && began < stored.expiresAt && isKey(stored.key, rule)) {
         counts.hits++
         return again(
           stored.decision,
@@ -75,7 +70,7 @@ export function cached(inner: Decider, bundles: ActiveBundles, options: CacheOpt
         )
       }
       counts.misses++
-      const key = keyOf(rule, request.input, trusted)
+      const key = keyOf(rule)
       const place = { caller, hash, key }
       const waiting = underWay.get(key)
       if (waiting !== undefined && waiting.policy === entrypoint.identity) {
@@ -142,18 +137,18 @@ function readTrusted(request: DecisionRequest): JsonText | undefined {
 function read({ prefixHash, input, trusted }: CacheRule, json: JsonText | undefined, facts: JsonText | undefined): number {
   input.read(json)
   trusted?.read(facts)
-  const hash = input.hash(json, prefixHash)
-  return (trusted === undefined ? hash : trusted.hash(facts, hash)) & 0x3fffffff
+  const hash = input.hash(prefixHash)
+  return (trusted === undefined ? hash : trusted.hash(hash)) & 0x3fffffff
 }
 
 /** @param key of the same entrypoint */
-function isKey(key: string, { prefix, input, trusted }: CacheRule, json: JsonText | undefined, facts: JsonText | undefined): boolean {
-  const end = input.endIn(key, prefix.length, json)
-  return (end < 0 || trusted === undefined ? end : trusted.endIn(key, end, facts)) === key.length
+function isKey(key: string, { prefix, input, trusted }: CacheRule): boolean {
+  const end = input.endIn(key, prefix.length)
+  return (end < 0 || trusted === undefined ? end : trusted.endIn(key, end)) === key.length
 }
 
-function keyOf({ prefix, input, trusted }: CacheRule, json: JsonText | undefined, facts: JsonText | undefined): string {
-  return prefix + input.key(json) + (trusted?.key(facts) ?? '')
+function keyOf({ prefix, input, trusted }: CacheRule): string {
+  return prefix + input.key() + (trusted?.key() ?? '')
 }
 
 function withinTokens(ms: number, { caller, verified, timeMs }: DecisionRequest): number {
