@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto'
 import { constantText } from '../decision/constant-text.ts'
 import type { RecordedDecision } from '../decision/decision.ts'
-import { toSingleLine } from '../decision/json-text.ts'
+import { quoted, toSingleLine } from '../decision/json-text.ts'
 import type { LogRules } from '../decision/log-rules.ts'
 import type { Caller, DecisionRequest, JsonText } from '../decision/request.ts'
 import { watchClock } from './clock-steps.ts'
@@ -34,6 +34,8 @@ export function createRecordWriter(options: RecordOptions): RecordWriter {
   const shard = JSON.stringify(options.shard)
   const labels = JSON.stringify(options.labels)
   const ofAll = [...options.mask.map((pointer) => ({ pointer, replace: toNull })), ...(options.replace ?? [])].flatMap(twinsOf)
+  // Then the rest of a record need not be looked through for what they name.
+  const areWithinInput = ofAll.every(({ path }) => path.length > 1 && path[0] === 'input')
   const clockStep = watchClock()
   let checkedMs = 0
   return (request, decision, seq, durationUs) => {
@@ -58,7 +60,10 @@ export function createRecordWriter(options: RecordOptions): RecordWriter {
     line += member('reasons', decision.reasons) + member('obligations', decision.obligations)
     line += `,"cached":${decision.cached},"steps":${decision.steps},"duration_us":${durationUs},"labels":${labels}`
     const own = options.rulesOf?.(request, decision)
-    const rules = rulesThatMayLead(line, own === undefined ? ofAll : [...ofAll, ...rulesOf(own)])
+    const rules =
+      own === undefined
+        ? rulesThatMayLead(areWithinInput ? (input.text ?? '') : line, ofAll)
+        : rulesThatMayLead(line, [...ofAll, ...rulesOf(own)])
     if (own?.isDropped === true) line += ',"dropped":true'
     let masked: readonly string[] = []
     if (rules.length > 0) {
@@ -99,7 +104,7 @@ let lastIdText = '""'
 /** The questions of a batch share their ID. */
 function correlationText(id: string): string {
   if (id !== lastId) {
-    lastIdText = toSingleLine(JSON.stringify(id))
+    lastIdText = quoted(id)
     lastId = id
   }
   return lastIdText

@@ -12,13 +12,14 @@ export interface MaskRule {
 /** One whose pointer was taken apart, once for all texts. */
 export interface ReadyRule extends MaskRule {
   readonly path: readonly string[]
-  /** JSON texts of the names on it: a text without one of them has nothing there. */
+  /** JSON texts of the names on it, but for the first of several: what stands there has nothing to mask without all of them. */
   readonly names: readonly string[]
 }
 
 export function readyRule({ pointer, replace }: MaskRule): ReadyRule {
   const path = parsePointer(pointer)
-  const names = path.filter((part) => part !== '*' && !/^\d+$/.test(part)).map((part) => JSON.stringify(part))
+  const below = path.length > 1 ? path.slice(1) : path
+  const names = below.filter((part) => part !== '*' && !/^\d+$/.test(part)).map((part) => JSON.stringify(part))
   return { pointer, replace, path, names }
 }
 

@@ -63,6 +63,27 @@ describe('a record', () => {
     },
   )
 
+  test.each<[readonly string[], string, object]>([
+    [['/input/context/secret'], 'canary2', { input: { context: { secret: null, n: 1 } } }],
+    [['/input/context/secret', '/caller/id'], 'gw-1', { caller: { id: null }, input: { context: { secret: null } } }],
+    [['/input'], 'canary2', { input: null }],
+    [['/reasons'], 'because', { reasons: null }],
+    [['/labels/env'], 'test', { labels: { env: null } }],
+    [['/*/context/secret'], 'canary2', { input: { context: { secret: null } } }],
+  ])('is masked at %j wherever that is', (mask, hidden, wanted) => {
+    const input = '{"context":{"secret":"canary2","n":1}}'
+    const caller = { authenticated: true, id: 'gw-1' }
+    const line = write({ mask }, { ...decision, reasons: '["because"]' }, { ...request, caller, input })
+    expect(line).not.toContain(hidden)
+    expect(JSON.parse(line)).toMatchObject({ ...wanted, masked: mask })
+  })
+
+  test('of which a mask names nothing is left alone', () => {
+    const mask = ['/input/context/other', '/input/context', '/caller/other', '/other']
+    expect(JSON.parse(write({ mask }, decision, { ...request, input: '{"n":1}' }))).toMatchObject({ masked: [], replayable: true })
+    expect(JSON.parse(write({ mask }, decision, { ...request, input: undefined }))).toMatchObject({ masked: [], replayable: true })
+  })
+
   test('of a large input has its hash and its size', () => {
     const input = `{"x":"${'é'.repeat(600)}"}`
     const record = JSON.parse(write({}, decision, { ...request, input }))

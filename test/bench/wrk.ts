@@ -25,8 +25,12 @@ export function luaOf(name: string, make: (i: number) => object): string {
   return file
 }
 
-/** @throws Error where an answer was no 200 */
+/**
+ * What another load left to be written to the disk is written before.
+ * @throws Error where an answer was no 200
+ */
 export function wrk({ url, script }: { readonly url: string; readonly script: string }, seconds: number, connections: number): Measured {
+  execFileSync('sync')
   const out = execFileSync('taskset', ['-c', '1', 'wrk', '-t1', `-c${connections}`, `-d${seconds}s`, '-s', script, url], {
     encoding: 'utf8',
   })
