@@ -23,7 +23,10 @@ if (port === null) throw new TypeError('worker.ts runs in a worker thread')
 const send = (message: WorkerMessage) => port.postMessage(message)
 const { module, sha256 } = loadToolchainModule()
 send({ module, sha256 })
-const reactor = new Reactor(module)
+let reactor = new Reactor(module)
+
+/** OPA's compiler keeps some 3 MiB of each build, and WebAssembly's memory only grows: some 500 builds were all that an instance took. */
+const maxKeptBytes = 512 * 1024 * 1024
 
 port.on('message', ({ id, op, request }: WorkerRequest) => {
   try {
@@ -32,4 +35,6 @@ port.on('message', ({ id, op, request }: WorkerRequest) => {
     const { code, message } = toPdpError(thrown)
     send({ id, failure: { code, message } })
   }
+  // Behind the answer: nobody waits for it.
+  if (reactor.memoryBytes > maxKeptBytes) reactor = new Reactor(module)
 })
