@@ -25,8 +25,8 @@ const { module, sha256 } = loadToolchainModule()
 send({ module, sha256 })
 let reactor = new Reactor(module)
 
-/** OPA's compiler keeps some 3 MiB of each build, and WebAssembly's memory only grows: some 500 builds were all that an instance took. */
-const maxKeptBytes = 512 * 1024 * 1024
+/** The compiler keeps some 3 MiB of each build, and WebAssembly's memory only grows. A new instance has 22 MiB and takes 64 ms. */
+const maxKeptBytes = 128 * 1024 * 1024
 
 port.on('message', ({ id, op, request }: WorkerRequest) => {
   try {
