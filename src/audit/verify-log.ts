@@ -142,7 +142,7 @@ class Verification {
     const tree = this.#tree
     const checkpoint = this.#checkpoint
     judge(tree, checkpoint, this.#past, this.#roots, this.#fault)
-    for (const one of this.#kept) compare(one, tree, this.#roots, this.#fault)
+    for (const one of this.#kept) compare(one, tree, checkpoint?.size ?? 0, this.#roots, this.#fault)
     if (checkpoint === undefined && tree.size > 0 && this.#faults.length === 0)
       this.#fault({ code: 'signature', message: 'nobody has signed for what is there' })
     const { record } = this.#options
@@ -352,8 +352,14 @@ function judge(
   }
 }
 
-function compare(earlier: Believed & { readonly name: string }, tree: GrowingTree, roots: ReadonlyMap<number, Digest>, fault: Tell): void {
-  const { name, size, root } = earlier
+/** @param signedSize of the log's own checkpoint, which is never older than what was published of it */
+function compare(
+  { name, size, root }: Believed & { readonly name: string },
+  tree: GrowingTree,
+  signedSize: number,
+  roots: ReadonlyMap<number, Digest>,
+  fault: Tell,
+): void {
   if (size > tree.size)
     fault({
       code: 'rolled_back',
@@ -364,6 +370,12 @@ function compare(earlier: Believed & { readonly name: string }, tree: GrowingTre
     fault({
       code: 'rewritten',
       message: `\`${name}\` is of other ${size} entries than the first ${size} that are there: the log was rewritten`,
+    })
+  else if (size > signedSize)
+    fault({
+      code: 'rolled_back',
+      entry: signedSize,
+      message: `\`${name}\` is of ${size} entries, and the log's own checkpoint of ${signedSize}: the checkpoint was rolled back`,
     })
 }
 

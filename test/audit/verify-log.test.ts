@@ -192,6 +192,18 @@ describe('by someone who has the key, it is found with an earlier checkpoint', (
     expect(codes(fork, { earlier: [at40, at100] })).toEqual(['rewritten'])
   })
 
+  test('its own checkpoint rolled back, or gone, though every entry is there', () => {
+    const folder = tempFolder()
+    cpSync(made, folder, { recursive: true })
+    writeFileSync(join(folder, logFiles.checkpoint), at40)
+    expect(codes(folder)).toEqual([])
+    expect(codes(folder, { earlier: [at40] })).toEqual([])
+    const { faults } = verify(folder, { earlier: [at40, at100] })
+    expect(faults).toMatchObject([{ code: 'rolled_back', entry: 40, message: expect.stringContaining('own checkpoint of 40') }])
+    rmSync(join(folder, logFiles.checkpoint))
+    expect(codes(folder, { earlier: [at40] })).toEqual(['rolled_back'])
+  })
+
   test('a checkpoint of another key, or of another log, is none', () => {
     expect(() => verify(made, { earlier: [Buffer.from(signNote('test\n1\n', [signer()]))] })).toThrow('no key that is known')
     expect(codes(made, { keys: [signer()] })).toContain('signature')
