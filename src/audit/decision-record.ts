@@ -60,10 +60,8 @@ export function createRecordWriter(options: RecordOptions): RecordWriter {
     line += member('reasons', decision.reasons) + member('obligations', decision.obligations)
     line += `,"cached":${decision.cached},"steps":${decision.steps},"duration_us":${durationUs},"labels":${labels}`
     const own = options.rulesOf?.(request, decision)
-    const rules =
-      own === undefined
-        ? rulesThatMayLead(areWithinInput ? (input.text ?? '') : line, ofAll)
-        : rulesThatMayLead(line, [...ofAll, ...rulesOf(own)])
+    const searched = own === undefined && areWithinInput ? (input.text ?? '') : line
+    const rules = rulesThatMayLead(searched, own === undefined ? ofAll : [...ofAll, ...rulesOf(own)])
     if (own?.isDropped === true) line += ',"dropped":true'
     let masked: readonly string[] = []
     if (rules.length > 0) {
